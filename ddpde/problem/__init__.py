@@ -1,0 +1,33 @@
+"""What is solved: unit, data law, loss, regulariser, temperature, initial law."""
+
+from ddpde.problem.activations import PiecewiseLinear, erf, identity, relu, square, tanh
+from ddpde.problem.data import DataLaw, DataSet, GaussianInputs, IsotropicGaussians, Nodes
+from ddpde.problem.initial import GaussianLaw, InitialLaw
+from ddpde.problem.losses import Logistic, Loss, Squared
+from ddpde.problem.problem import Problem
+from ddpde.problem.reductions import Radial, Reduction
+from ddpde.problem.units import RidgeUnit, Unit
+
+__all__ = [
+    "DataLaw",
+    "DataSet",
+    "GaussianInputs",
+    "GaussianLaw",
+    "InitialLaw",
+    "IsotropicGaussians",
+    "Logistic",
+    "Loss",
+    "Nodes",
+    "PiecewiseLinear",
+    "Problem",
+    "Radial",
+    "Reduction",
+    "RidgeUnit",
+    "Squared",
+    "Unit",
+    "erf",
+    "identity",
+    "relu",
+    "square",
+    "tanh",
+]

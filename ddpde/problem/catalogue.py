@@ -1,0 +1,140 @@
+"""The catalogue: problems of the papers and on bundled data, by name.
+
+Each builder's keyword arguments are the keys of `[problem.parameters]` in a case file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from ddpde.errors import ProblemError
+from ddpde.problem.activations import PiecewiseLinear, erf, tanh
+from ddpde.problem.data import DataSet, GaussianInputs, IsotropicGaussians
+from ddpde.problem.initial import GaussianLaw
+from ddpde.problem.losses import LOSSES
+from ddpde.problem.problem import Problem
+from ddpde.problem.reductions import Radial
+from ddpde.problem.units import RidgeUnit
+
+# Mei, Montanari & Nguyen 2018: the ramp of Figures 1-2 and the dented one of Figure 4
+RAMP = PiecewiseLinear(knots=(0.5, 1.5), values=(-2.5, 7.5))
+DENTED_RAMP = PiecewiseLinear(knots=(0.0, 0.5, 1.5), values=(-2.5, -4.0, 7.5))
+
+
+def isotropic_gaussians(
+    dim: int = 40,
+    delta: float = 0.8,
+    kappa: float = 0.8,
+    activation: Literal["ramp", "dented_ramp"] = "ramp",
+) -> Problem:
+    """Classify centred isotropic Gaussians of different width (Mei et al. 2018, Example A).
+
+    Noiseless one-pass SGD from w ~ N(0, kappa²/dim · I), reduced to the law of r = |w|.
+    """
+    ramps = {"ramp": RAMP, "dented_ramp": DENTED_RAMP}
+    if activation not in ramps:
+        raise ProblemError(f"activation = {activation!r}: one of {', '.join(ramps)}")
+    if not kappa > 0:
+        raise ProblemError(f"kappa = {kappa}: must be positive")
+    return Problem(
+        name="isotropic_gaussians",
+        unit=RidgeUnit(ramps[activation], input_dim=dim),
+        data=IsotropicGaussians(dim, delta),
+        initial=GaussianLaw.isotropic(dim, kappa / np.sqrt(dim)),
+        reduction=Radial(),
+        parameters={"dim": dim, "delta": delta, "kappa": kappa, "activation": activation},
+    )
+
+
+def erf_teacher(
+    temperature: float = 0.0,
+    ridge: float = 0.0,
+    mean: float = 0.5,
+    std: float = 0.3,
+    label_noise: float = 0.0,
+) -> Problem:
+    """One weight, σ = erf(wx/√2), x ~ N(0, 1), teacher (σ₁ + σ₃)/2: closed-form potentials."""
+
+    def teacher(x):  # type: ignore[no-untyped-def]
+        return 0.5 * (erf(x[:, 0]) + erf(3.0 * x[:, 0]))
+
+    return Problem(
+        name="erf_teacher",
+        unit=RidgeUnit(erf, input_dim=1),
+        data=GaussianInputs(1, teacher, label_noise, quadrature_points=200),
+        initial=GaussianLaw((mean,), (std,)),
+        temperature=temperature,
+        ridge=ridge,
+        parameters={
+            "temperature": temperature,
+            "ridge": ridge,
+            "mean": mean,
+            "std": std,
+            "label_noise": label_noise,
+        },
+    )
+
+
+def digits_pca(
+    classes: tuple[int, int] = (3, 8),
+    bias: bool = False,
+    temperature: float = 0.02,
+    ridge: float = 0.01,
+    std: float = 0.5,
+    loss: Literal["squared", "logistic"] = "squared",
+    test_fraction: float = 0.3,
+    split_seed: int = 0,
+) -> Problem:
+    """Two classes of scikit-learn's handwritten digits on two principal components.
+
+    σ = tanh(⟨w, x⟩ [+ b]), labels ±1; the projection and its scale come from the training
+    part alone, the held-out part is `test_data`.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.decomposition import PCA
+    from sklearn.model_selection import train_test_split
+
+    first, second = classes
+    if first == second or not {first, second} <= set(range(10)):
+        raise ProblemError(f"classes = {list(classes)}: two different digits from 0 to 9")
+    if not 0 < test_fraction < 1:
+        raise ProblemError(f"test_fraction = {test_fraction}: must lie in (0, 1)")
+    pixels, digit = load_digits(return_X_y=True)
+    chosen = np.isin(digit, classes)
+    labels = np.where(digit[chosen] == first, 1.0, -1.0)
+    train_x, test_x, train_y, test_y = train_test_split(
+        pixels[chosen], labels, test_size=test_fraction, random_state=split_seed, stratify=labels
+    )
+    # whiten: the scores are centred and have unit variance on the training part
+    pca = PCA(n_components=2, whiten=True, svd_solver="full").fit(train_x)
+    unit = RidgeUnit(tanh, input_dim=2, bias=bias)
+    return Problem(
+        name="digits_pca",
+        unit=unit,
+        data=DataSet(pca.transform(train_x), train_y),
+        test_data=DataSet(pca.transform(test_x), test_y),
+        initial=GaussianLaw.isotropic(unit.dim, std),
+        loss=LOSSES[loss],
+        temperature=temperature,
+        ridge=ridge,
+        parameters={
+            "classes": list(classes),
+            "bias": bias,
+            "temperature": temperature,
+            "ridge": ridge,
+            "std": std,
+            "loss": loss,
+            "test_fraction": test_fraction,
+            "split_seed": split_seed,
+        },
+    )
+
+
+CATALOGUE: dict[str, Callable[..., Problem]] = {
+    "isotropic_gaussians": isotropic_gaussians,
+    "erf_teacher": erf_teacher,
+    "digits_pca": digits_pca,
+}

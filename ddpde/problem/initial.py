@@ -1,0 +1,59 @@
+"""Initial laws ρ₀ of one unit's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ddpde.errors import ProblemError
+from ddpde.problem.activations import Array, namespace
+
+
+class InitialLaw(Protocol):
+    """A law on R^D that can be sampled (particles) and evaluated (mesh)."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def sample(self, normals: Array) -> Array:
+        """Parameters θ (n, D) from standard normals (n, D), NumPy or JAX."""
+        ...
+
+    def density(self, theta: np.ndarray) -> np.ndarray:
+        """Density (n,) at theta (n, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianLaw:
+    """N(mean, diag(std²)) on R^D."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ProblemError("mean and std of the initial law differ in length")
+        if not all(s > 0 for s in self.std):
+            raise ProblemError(f"initial standard deviations must be positive: {self.std}")
+
+    @classmethod
+    def isotropic(cls, dim: int, std: float, mean: float = 0.0) -> GaussianLaw:
+        """The same mean and standard deviation in each of `dim` directions."""
+        return cls((float(mean),) * dim, (float(std),) * dim)
+
+    @property
+    def dim(self) -> int:
+        return len(self.mean)
+
+    def sample(self, normals: Array) -> Array:
+        xp = namespace(normals)
+        mean = xp.asarray(self.mean, dtype=normals.dtype)
+        return mean + xp.asarray(self.std, dtype=normals.dtype) * normals
+
+    def density(self, theta: np.ndarray) -> np.ndarray:
+        std = np.asarray(self.std)
+        z = (theta - np.asarray(self.mean)) / std
+        return np.exp(-0.5 * (z**2).sum(axis=1)) / np.prod(np.sqrt(2 * np.pi) * std)
