@@ -1,0 +1,41 @@
+"""Does the mesh fit the problem? Asked before anything is computed."""
+
+from __future__ import annotations
+
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+
+from ddpde.errors import MeshError
+from ddpde.problem import Problem
+
+_TINY_MASS = 1e-3  # of the initial law outside the mesh: more is refused
+
+
+def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
+    """Dimension and range of the mesh against the problem's coordinates; MeshError."""
+    if mesh.geometry.dim != problem.mesh_dim:
+        raise MeshError(
+            f"a {mesh.geometry.dim}D mesh for a problem with {problem.mesh_dim} "
+            f"coordinate{'s' if problem.mesh_dim > 1 else ''} ({', '.join(problem.labels)})",
+            f"give a {problem.mesh_dim}D mesh",
+        )
+    least = mesh.comm.allreduce(mesh.geometry.x.min(axis=0), MPI.MIN)[: problem.mesh_dim]
+    for label, low, allowed in zip(problem.labels, least, problem.lower, strict=True):
+        if low < allowed - 1e-12:
+            raise MeshError(
+                f"the mesh reaches {low:g} in {label}, below the least value {allowed:g}",
+                "move its lower end",
+            )
+
+
+def check_mass(mass: float) -> float:
+    """The part of the initial law that the mesh misses; MeshError where it is not small.
+
+    The law is rescaled to mass one; the missing part belongs in the error budget.
+    """
+    if not abs(mass - 1.0) < _TINY_MASS:
+        raise MeshError(
+            f"the mesh carries {mass:.6g} of the initial law's mass",
+            "enlarge the mesh, or refine it where the initial law is concentrated",
+        )
+    return abs(mass - 1.0)

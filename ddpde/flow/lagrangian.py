@@ -1,0 +1,101 @@
+"""The PDE on a mesh that moves with the flow (temperature zero).
+
+The Gauss points of every cell are carried along the characteristics θ' = −ξ ∇F'[ρ](θ) with
+their initial masses: mass is constant in each cell, positivity is trivial, and integrals keep
+the quadrature accuracy of the initial law. Between the points a cell is the polynomial image of
+the reference cell, which gives the density.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from ddpde.energy import Energy
+from ddpde.errors import ProblemError
+from ddpde.flow.checks import check_mass, check_mesh
+from ddpde.problem import Problem
+from ddpde.space import Law, Space, gather
+from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
+
+
+class LagrangianFlow:
+    """Implements `SemiDiscrete` with the points' positions (owned cells, q, k) as state."""
+
+    stiff = None
+
+    def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
+        if problem.temperature > 0:
+            raise ProblemError(
+                f"the Lagrangian method follows transport only; temperature = "
+                f"{problem.temperature:g}",
+                'use space = "eulerian"',
+            )
+        check_mesh(problem, mesh)
+        self.comm = mesh.comm
+        self.schedule = problem.schedule
+        self._space = Space(mesh, degree)
+        self._degree = degree
+        rule = self._space.quadrature(2 * degree + 1)
+        self._shape = rule.points.shape
+        density = problem.initial_density(rule.points.reshape(-1, self._shape[2]))
+        masses = rule.weights * density.reshape(rule.weights.shape)
+        total = self.comm.allreduce(float(masses.sum()))
+        self.truncated_mass = check_mass(total)
+        self._masses = masses.ravel() / total
+        # least squares from the points to polynomials: interpolation on tensor cells
+        self._fit = np.linalg.pinv(rule.basis(degree))
+        self._slopes = tabulate(legendre(rule.cell, degree), rule.reference, derivatives=1)[1]
+        self._reference_density = masses / total / rule.reference_weights
+        self.energy = Energy(problem, reduce=self._sum)
+        self.state = PETSc.Vec().createMPI((rule.points.size, None), comm=self.comm)
+        self.state.setArray(rule.points.ravel())
+
+    def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
+        points = self._points(u)
+        f = self.energy.predictions(self.energy.features.values(points), self._masses)
+        with out as array:
+            array[:] = self.energy.drift(points, self.energy.dual(f)).ravel()
+
+    def limit(self, u: PETSc.Vec) -> bool:
+        return False
+
+    def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
+        points = self._points(u)
+        risk = self.energy.risk(
+            self.energy.predictions(self.energy.features.values(points), self._masses)
+        )
+        regulariser, mass = self._sum(
+            np.array([self._masses @ self.energy.regulariser(points), self._masses.sum()])
+        )
+        volume = self._volume(points.reshape(self._shape))
+        density = self._reference_density / np.maximum(volume, 1e-300)
+        return {
+            "risk": risk,
+            "free_energy": risk + regulariser,
+            "mass": mass,
+            "minimum": self.comm.allreduce(float(density.min(initial=np.inf)), MPI.MIN),
+            "boundary_mass": 0.0,
+        }
+
+    def law(self, t: float, u: PETSc.Vec) -> Law | None:
+        positions = self._points(u).reshape(self._shape)
+        geometry = np.einsum("nq,cqg->cng", self._fit, positions)
+        parts = gather(
+            self.comm, self._space.original_cells, geometry, self._reference_density @ self._fit.T
+        )
+        if not parts:
+            return None
+        return Law(t, self._space.cell, self._degree, self._degree, *parts, moved=True)
+
+    def _points(self, u: PETSc.Vec) -> np.ndarray:
+        return u.getArray(readonly=True).reshape(-1, self._shape[2])
+
+    def _volume(self, positions: np.ndarray) -> np.ndarray:
+        geometry = np.einsum("nq,cqg->cng", self._fit, positions)
+        return jacobian_determinant(np.einsum("aqn,cng->cqga", self._slopes, geometry))
+
+    def _sum(self, partial: np.ndarray) -> np.ndarray:
+        return self.comm.allreduce(partial) if self.comm.size > 1 else partial

@@ -1,0 +1,20 @@
+"""Meshes and finite-element spaces. DOLFINx enters the house here and nowhere before."""
+
+try:
+    from mpi4py import MPI  # noqa: F401, I001  (loads the MPI library that DOLFINx links to)
+    import dolfinx  # noqa: F401
+except ImportError as error:
+    from ddpde.errors import MissingDependencyError
+
+    raise MissingDependencyError(
+        f"DOLFINx is not usable here ({error})",
+        "pip install dolfinx-solver-real   (Python >= 3.12), or "
+        "conda install -c conda-forge fenics-dolfinx",
+    ) from error
+
+from ddpde.space.law import Law, gather
+from ddpde.space.meshes import box, from_gmsh, interval
+from ddpde.space.quadrature import CellQuadrature
+from ddpde.space.spaces import Space
+
+__all__ = ["CellQuadrature", "Law", "Space", "box", "from_gmsh", "gather", "interval"]

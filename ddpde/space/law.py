@@ -1,0 +1,99 @@
+"""A law at one time, detached from DOLFINx: cells, their geometry, a polynomial in each.
+
+Gathered on rank 0 in the mesh's original cell order, so it does not depend on the number of
+ranks; what compare and report look at, and what is written to disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import basix
+import basix.ufl
+import numpy as np
+from mpi4py import MPI
+
+from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A density on a mesh.
+
+    geometry (n_cells, n_geometry, gdim): Lagrange nodes of degree `geometry_degree`, or, where
+    the mesh moved with the flow (`moved`), coefficients in the orthonormal basis of that degree.
+    values (n_cells, nd): coefficients in the orthonormal basis, of the density per unit volume
+    or, where `moved`, of the mass per unit reference volume.
+    """
+
+    time: float
+    cell: str
+    degree: int
+    geometry_degree: int
+    geometry: np.ndarray
+    values: np.ndarray
+    moved: bool = False
+
+    @property
+    def gdim(self) -> int:
+        return self.geometry.shape[2]
+
+    def at(self, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions (c, q, gdim), densities (c, q), volume elements (c, q) at reference points."""
+        if self.moved:
+            element = legendre(self.cell, self.geometry_degree)
+        else:
+            element = basix.ufl.element("Lagrange", self.cell, self.geometry_degree)
+        shape, slope = tabulate(element, reference, derivatives=1)
+        volume = jacobian_determinant(np.einsum("aqn,cng->cqga", slope, self.geometry))
+        density = self.values @ tabulate(legendre(self.cell, self.degree), reference).T
+        if self.moved:
+            density = density / volume
+        return np.einsum("qn,cng->cqg", shape, self.geometry), density, volume
+
+    def points(self, per_direction: int = 8) -> tuple[np.ndarray, np.ndarray]:
+        """The law as weighted points: positions (n, gdim) and masses (n,) that sum to its mass.
+
+        A Gauss rule of `per_direction` points in each direction of every cell.
+        """
+        kind = basix.CellType[self.cell]
+        reference, weights = basix.make_quadrature(kind, 2 * per_direction - 1)
+        x, density, volume = self.at(reference)
+        masses = density * volume * weights
+        return x.reshape(-1, self.gdim), masses.ravel()
+
+    def expectation(self, observable) -> float:
+        """∫ observable dρ for a callable (n, gdim) -> (n,)."""
+        x, masses = self.points()
+        return float(masses @ observable(x))
+
+    def sample(self, count: int, rng: np.random.Generator, per_direction: int = 16) -> np.ndarray:
+        """`count` independent draws (count, gdim), to the spacing of the weighted points."""
+        x, masses = self.points(per_direction)
+        masses = np.maximum(masses, 0.0)
+        return x[rng.choice(len(x), size=count, p=masses / masses.sum())]
+
+    def save(self, path: Path) -> None:
+        """Write as .npz, complete or not at all."""
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez_compressed(file, **vars(self))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Law:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            fields = {k: v.item() if v.ndim == 0 else v for k, v in stored.items()}
+        return cls(**fields)
+
+
+def gather(comm: MPI.Comm, original_cells: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Per-cell arrays of all ranks in original cell order; on rank 0 (others: empty list)."""
+    everyone = comm.gather((original_cells, arrays), root=0)
+    if everyone is None:
+        return []
+    order = np.argsort(np.concatenate([cells for cells, _ in everyone]))
+    columns = zip(*(parts for _, parts in everyone), strict=True)
+    return [np.concatenate(column)[order] for column in columns]

@@ -1,0 +1,98 @@
+"""Meshes of parameter space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+
+from ddpde.errors import MeshError, MissingDependencyError
+
+_CELLS = {
+    2: {
+        "quadrilateral": dmesh.CellType.quadrilateral,
+        "triangle": dmesh.CellType.triangle,
+    },
+    3: {
+        "hexahedron": dmesh.CellType.hexahedron,
+        "tetrahedron": dmesh.CellType.tetrahedron,
+    },
+}
+
+
+def interval(
+    lower: float, upper: float, *, cells: int, comm: MPI.Comm = MPI.COMM_WORLD
+) -> dmesh.Mesh:
+    """[lower, upper] in `cells` equal cells, distributed over `comm`."""
+    _check_box([lower], [upper], [cells])
+    return dmesh.create_interval(comm, cells, (float(lower), float(upper)))
+
+
+def box(
+    lower: Sequence[float],
+    upper: Sequence[float],
+    *,
+    cells: Sequence[int],
+    cell: str | None = None,
+    comm: MPI.Comm = MPI.COMM_WORLD,
+) -> dmesh.Mesh:
+    """The box Π[lower_j, upper_j] in 1, 2 or 3 dimensions, `cells[j]` cells in direction j.
+
+    `cell`: "quadrilateral" (default) or "triangle" in 2D, "hexahedron" (default) or
+    "tetrahedron" in 3D.
+    """
+    dim = len(lower)
+    if dim == 1:
+        return interval(lower[0], upper[0], cells=cells[0], comm=comm)
+    if dim not in _CELLS:
+        raise MeshError(f"a box in dimension {dim}", "boxes exist in 1, 2 and 3 dimensions")
+    _check_box(lower, upper, cells)
+    kinds = _CELLS[dim]
+    if cell is not None and cell not in kinds:
+        raise MeshError(f"cell = {cell!r} in {dim}D", f"one of: {', '.join(kinds)}")
+    kind = kinds[cell] if cell else next(iter(kinds.values()))
+    create = dmesh.create_rectangle if dim == 2 else dmesh.create_box
+    corners = [np.asarray(lower, float), np.asarray(upper, float)]
+    return create(comm, corners, [int(c) for c in cells], cell_type=kind)
+
+
+def from_gmsh(path: str | Path, *, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
+    """The mesh in a gmsh file (.msh); its dimension is that of its points' span."""
+    path = Path(path)
+    if not path.is_file():
+        raise MeshError(f"no mesh file {path}", "give the path of a .msh file")
+    try:
+        from dolfinx.io import gmsh as reader
+    except ImportError as error:
+        raise MissingDependencyError("reading gmsh files needs gmsh", "pip install gmsh") from error
+    import gmsh
+
+    flat = 3
+    if comm.rank == 0:
+        gmsh.initialize()
+        gmsh.option.setNumber("General.Verbosity", 1)
+        gmsh.open(str(path))
+        flat = gmsh.model.getDimension()
+        points = gmsh.model.mesh.getNodes()[1].reshape(-1, 3)
+        # a surface in space (a sphere, say) keeps its three coordinates
+        while flat < 3 and np.ptp(points[:, flat:]) > 0:
+            flat += 1
+        gmsh.finalize()
+    flat = comm.bcast(flat, root=0)
+    return reader.read_from_msh(str(path), comm, 0, gdim=flat).mesh
+
+
+def _check_box(lower: Sequence[float], upper: Sequence[float], cells: Sequence[int]) -> None:
+    if not len(lower) == len(upper) == len(cells):
+        raise MeshError(
+            f"lower, upper and cells have {len(lower)}, {len(upper)} and {len(cells)} entries",
+            "give one entry per dimension in each",
+        )
+    for j, (low, high, count) in enumerate(zip(lower, upper, cells, strict=True)):
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise MeshError(f"direction {j}: [{low}, {high}] is no interval", "need lower < upper")
+        if count < 1:
+            raise MeshError(f"direction {j}: cells = {count}", "need at least one cell")

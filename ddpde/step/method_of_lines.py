@@ -1,0 +1,139 @@
+"""The method of lines: PETSc TS advances the semi-discrete flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from petsc4py import PETSc
+
+from ddpde.errors import SolverError
+from ddpde.flow import SemiDiscrete
+
+
+@dataclass(frozen=True)
+class Method:
+    """A Runge–Kutta family of PETSc TS and its order; `implicit`: diffusion is implicit."""
+
+    family: str
+    scheme: str
+    order: int
+    implicit: bool
+
+
+METHODS = {
+    "rk3": Method("rk", "3bs", 3, implicit=False),
+    "rk5": Method("rk", "5dp", 5, implicit=False),
+    "rk8": Method("rk", "8vr", 8, implicit=False),
+    "imex3": Method("arkimex", "3", 3, implicit=True),
+    "imex4": Method("arkimex", "4", 4, implicit=True),
+}
+
+OnStep = Callable[[float, float, PETSc.Vec], bool]
+
+
+class MethodOfLines:
+    """Advances `flow.state` in place; adaptive to `rtol`, or with the fixed step `dt`."""
+
+    def __init__(
+        self,
+        flow: SemiDiscrete,
+        method: Method,
+        *,
+        rtol: float,
+        dt: float | None = None,
+        t_start: float = 0.0,
+    ) -> None:
+        self._flow = flow
+        self.method = method
+        self._u = flow.state
+        self._fixed = dt
+        self._dt = dt or 1e-4
+        self._stop = False
+        self._on_step: OnStep = lambda t, dt, u: True
+        self._ts = ts = PETSc.TS().create(flow.comm)
+        ts.setType(method.family)
+        if method.implicit:
+            ts.setARKIMEXType(method.scheme)
+            self._set_implicit_part(ts)
+        else:
+            ts.setRKType(method.scheme)
+        ts.setRHSFunction(self._explicit_part, self._u.duplicate())
+        scale = self._u.norm(PETSc.NormType.INFINITY)
+        ts.setTolerances(rtol=rtol, atol=rtol * scale)
+        options = PETSc.Options()
+        adapt = f"{ts.getOptionsPrefix() or ''}ts_adapt_type"
+        options[adapt] = "none" if dt else "basic"
+        ts.setFromOptions()
+        options.delValue(adapt)
+        ts.setTime(t_start)
+        ts.setMaxSteps(2**30)
+        ts.setExactFinalTime(PETSc.TS.ExactFinalTime.MATCHSTEP)
+        ts.setErrorIfStepFails(False)
+        ts.setPostStep(self._after_step)
+
+    def advance(self, t_end: float, on_step: OnStep) -> bool:
+        """Go on to `t_end`, calling on_step(t, dt, u) after each accepted step.
+
+        Returns False if on_step asked to stop. Raises SolverError where TS gives up.
+        """
+        self._on_step, self._stop = on_step, False
+        ts = self._ts
+        t = ts.getTime()
+        if t_end <= t:
+            return True
+        ts.setMaxTime(t_end)
+        ts.setTimeStep(min(self._dt, t_end - t))
+        ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
+        ts.solve(self._u)
+        if ts.getConvergedReason() < 0:
+            raise SolverError(
+                f"time integration failed at t = {ts.getTime():.6g} "
+                f"(step {ts.getTimeStep():.3g}, reason {ts.getConvergedReason()})",
+                "loosen rtol, refine the mesh, or raise the temperature",
+            )
+        return not self._stop
+
+    def _after_step(self, ts: PETSc.TS) -> None:
+        t, dt = ts.getTime(), ts.getTime() - ts.getPrevTime()
+        norm = self._u.norm()
+        if not norm < float("inf"):
+            raise SolverError(f"the solution is not finite at t = {t:.6g}", "loosen rtol or dt")
+        # the last step before an output time is cut short: remember the natural size
+        self._dt = self._fixed or max(dt, 0.5 * self._dt)
+        if self._flow.limit(self._u):
+            ts.restartStep()  # the method's stored derivative belongs to the old state
+        if not self._on_step(t, dt, self._u):
+            self._stop = True
+            ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
+
+    def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
+        self._flow.transport(u, out)
+        out.scale(self._flow.schedule(t))
+
+    def _set_implicit_part(self, ts: PETSc.TS) -> None:
+        stiff = self._flow.stiff
+        matrix = stiff.duplicate(copy=True)
+        current: list[float] = []  # shift and schedule of the factorised matrix
+
+        def residual(ts, t, u, rate, out):  # type: ignore[no-untyped-def]
+            stiff.mult(u, out)
+            out.aypx(self._flow.schedule(t), rate)
+
+        def jacobian(ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
+            xi = self._flow.schedule(t)
+            if current != [shift, xi]:
+                stiff.copy(pre, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+                pre.scale(xi)
+                pre.shift(shift)
+                current[:] = [shift, xi]
+
+        ts.setIFunction(residual, self._u.duplicate())
+        ts.setIJacobian(jacobian, matrix)
+        snes = ts.getSNES()
+        snes.setType("ksponly")  # diffusion is linear
+        ksp = snes.getKSP()
+        ksp.setType("preonly")
+        pc = ksp.getPC()
+        pc.setType("lu")
+        pc.setFactorSolverType("mumps")
