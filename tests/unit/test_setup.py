@@ -1,0 +1,151 @@
+"""Lint, types, import contract, and the search for an interpreter."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FIND_PYTHON = ROOT / "tools" / "find-python"
+
+# The facade: ddpde/__init__.py and the files that define what it exports.
+FACADE = """
+import sys, types, ddpde
+files = {ddpde.__file__}
+for name in ddpde.__all__:
+    thing = getattr(ddpde, name)
+    owner = thing.__name__ if isinstance(thing, types.ModuleType) else \
+        getattr(thing, "__module__", "ddpde")
+    if owner.split(".")[0] == "ddpde":
+        files.add(sys.modules[owner].__file__)
+print("\\n".join(sorted(files)))
+"""
+
+
+def run(*command, timeout=120, **options):
+    """The finished process, in the repository's root, with its output as text."""
+    options = {"cwd": ROOT, "capture_output": True, "text": True} | options
+    return subprocess.run([str(c) for c in command], timeout=timeout, check=False, **options)
+
+
+def assert_passes(process):
+    assert process.returncode == 0, f"\n{process.stdout}{process.stderr}"
+
+
+def test_lint_style():
+    assert_passes(run(sys.executable, "-m", "ruff", "check", "ddpde", "tests"))
+
+
+def test_lint_facade_types():
+    facade = run(sys.executable, "-c", FACADE)
+    assert_passes(facade)
+    assert_passes(run(sys.executable, "-m", "mypy", *facade.stdout.split("\n")[:-1], timeout=280))
+
+
+def test_lint_import_contract():
+    command = "from importlinter.cli import lint_imports_command as main; main(['--no-cache'])"
+    assert_passes(run(sys.executable, "-c", command))
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine with the interpreters that a test puts on it, and nothing else."""
+    return Machine(tmp_path)
+
+
+class Machine:
+    def __init__(self, folder: Path):
+        self.path = folder / "bin"
+        self.pyenv = folder / "pyenv"
+        self.path.mkdir()
+
+    def interpreter(self, file: Path, says: str, status: int = 0) -> Path:
+        """A stand-in that answers as an interpreter would to the script's question."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\necho '{says}'\nexit {status}\n")
+        file.chmod(0o755)
+        return file
+
+    def find(self, **environment):
+        environment = {"PATH": self.path, "HOME": self.path.parent, "PYENV_ROOT": self.pyenv} | (
+            environment
+        )
+        return run(FIND_PYTHON, env={k: str(v) for k, v in environment.items()}, timeout=30)
+
+
+def test_find_python_accepts_this_interpreter(machine):
+    found = machine.find(PYTHON=sys.executable)
+    assert (found.returncode, found.stdout.strip()) == (0, sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "message"),
+    [
+        ("3.11", 0, "is Python 3.11; 3.12 or newer is needed"),
+        ("2.7", 1, "is Python 2.7; 3.12 or newer is needed"),
+        ("3.12", 1, "cannot make a virtual environment"),
+        ("", 127, "does not run"),
+    ],
+)
+def test_find_python_refuses_the_users_choice(machine, says, status, message):
+    machine.interpreter(machine.path / "python3.12", "3.12")  # not taken in its place
+    chosen = machine.interpreter(machine.path / "mine", says, status)
+    found = machine.find(PYTHON=chosen)
+    assert found.returncode != 0
+    assert found.stdout == ""
+    assert f"PYTHON={chosen} " in found.stderr
+    assert message in found.stderr
+
+
+def test_find_python_refuses_a_missing_choice(machine):
+    found = machine.find(PYTHON="/nowhere/python")
+    assert found.returncode != 0
+    assert "does not run" in found.stderr
+
+
+def test_find_python_takes_the_users_choice_by_name(machine):
+    chosen = machine.interpreter(machine.path / "mine", "3.15")
+    assert machine.find(PYTHON="mine").stdout.strip() == str(chosen)
+
+
+def test_find_python_on_path_skips_what_does_not_run(machine):
+    machine.interpreter(machine.path / "python3.14", "", status=127)  # an inactive pyenv shim
+    machine.interpreter(machine.path / "python3.13", "3.13", status=1)  # without venv
+    good = machine.interpreter(machine.path / "python3", "3.12")
+    assert machine.find().stdout.strip() == str(good)
+
+
+@pytest.mark.parametrize("by", ["PYENV_ROOT", "HOME"])
+def test_find_python_under_pyenv(machine, by):
+    if by == "HOME":
+        machine.pyenv = machine.path.parent / ".pyenv"
+    machine.interpreter(machine.path / "python3", "3.11")
+    for version in ("3.11.7", "3.12.1", "3.13.0"):
+        file = machine.pyenv / "versions" / version / "bin" / "python"
+        machine.interpreter(file, version.rpartition(".")[0])
+    found = machine.find(**({"PYENV_ROOT": ""} if by == "HOME" else {}))
+    assert found.stdout.strip() == f"{machine.pyenv}/versions/3.12.1/bin/python"
+
+
+def test_find_python_says_what_to_install(machine):
+    machine.interpreter(machine.path / "python3", "3.11")
+    machine.interpreter(machine.path / "python3.12", "", status=127)
+    machine.interpreter(machine.pyenv / "versions" / "3.11.7" / "bin" / "python", "3.11")
+    found = machine.find()
+    assert found.returncode != 0
+    assert found.stdout == ""
+    assert "conda env create -f environment.yml" in found.stderr
+    assert "PYTHON=" in found.stderr
+
+
+def test_make_passes_the_refusal_on(tmp_path, machine):
+    """`make demo` in a checkout without .venv stops at the search, with its message."""
+    for name in ("Makefile", "setup.cfg", "pyproject.toml", "tools"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    chosen = machine.interpreter(tmp_path / "old", "3.11")
+    process = run("make", "demo", cwd=tmp_path, env=os.environ | {"PYTHON": str(chosen)})
+    assert process.returncode != 0
+    assert "3.12 or newer is needed" in process.stderr
+    assert not (tmp_path / ".venv").exists()
