@@ -31,8 +31,8 @@ class FeatureMap(Protocol):
         """S (n, M) at mesh coordinates (n, k)."""
         ...
 
-    def gradients(self, points: np.ndarray) -> np.ndarray:
-        """∂S/∂coordinate (n, k, M)."""
+    def values_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """S (n, M) and ∂S/∂coordinate (n, k, M)."""
         ...
 
 
@@ -54,26 +54,30 @@ class NodeFeatures:
     def values(self, points: np.ndarray) -> np.ndarray:
         return self.unit(self.nodes.x, points)
 
-    def gradients(self, points: np.ndarray) -> np.ndarray:
+    def values_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         import jax
 
         with jax.enable_x64(True):
-            return np.asarray(self._jacobian(points))
+            values, gradients = self._differentiate(points)
+            return np.asarray(values), np.asarray(gradients)
 
     @cached_property
-    def _jacobian(self) -> Any:
+    def _differentiate(self) -> Any:
         import jax
         import jax.numpy as jnp
 
-        def jacobian(points: jax.Array) -> jax.Array:
+        def along(points: jax.Array, direction: jax.Array) -> tuple[jax.Array, jax.Array]:
             # row i of σ depends on θ_i alone: one forward derivative per coordinate serves all rows
-            def along(direction: jax.Array) -> jax.Array:
-                tangent = jnp.broadcast_to(direction, points.shape)
-                return jax.jvp(lambda p: self.unit(self.nodes.x, p), (points,), (tangent,))[1]
+            tangent = jnp.broadcast_to(direction, points.shape)
+            return jax.jvp(lambda p: self.unit(self.nodes.x, p), (points,), (tangent,))
 
-            return jnp.stack([along(e) for e in jnp.eye(points.shape[1])], axis=1)
+        def differentiate(points: jax.Array) -> tuple[jax.Array, jax.Array]:
+            values, slopes = jax.vmap(along, in_axes=(None, 0), out_axes=(None, 1))(
+                points, jnp.eye(points.shape[1])
+            )
+            return values, slopes
 
-        return jax.jit(jacobian)
+        return jax.jit(differentiate)
 
 
 def feature_map(problem: Problem) -> FeatureMap:

@@ -45,6 +45,6 @@ class Energy:
         """r(θ) = ridge · |θ|² at points (n, k)."""
         return self._ridge * (points**2).sum(axis=1)
 
-    def drift(self, points: np.ndarray, dual: np.ndarray) -> np.ndarray:
-        """−∇F' (n, k) at points, for the dual of the current law."""
-        return -(self.features.gradients(points) @ dual) - 2 * self._ridge * points
+    def drift(self, points: np.ndarray, gradients: np.ndarray, dual: np.ndarray) -> np.ndarray:
+        """−∇F' (n, k) at points, from the features' gradients (n, k, M) there."""
+        return -(gradients @ dual) - 2 * self._ridge * points

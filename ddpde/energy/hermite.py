@@ -29,23 +29,29 @@ def _sphere_moments(dim: int) -> np.ndarray:
     return np.array(moments)
 
 
-def _scaled_coefficients(activation: PiecewiseLinear, a: np.ndarray, last: int) -> np.ndarray:
-    """c_k(a)/a for k = 2 … last as rows 2 … last of an array (last + 1, n); rows 0, 1 unused."""
-    out = np.zeros((last + 1, len(a)))
-    for j, slope in enumerate(activation.slopes):
-        for knot, sign in ((activation.knots[j], 1.0), (activation.knots[j + 1], -1.0)):
-            # beyond 40 the Gaussian factor is zero in double precision; a = 0 means ±infinity
-            z = np.clip(np.divide(knot, a, out=np.full_like(a, np.sign(knot) * 40.0),
-                                  where=a > abs(knot) / 40.0), -40.0, 40.0)
-            previous = np.zeros_like(z)
-            current = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)  # He_0 φ / √0!
-            for k in range(2, last + 1):
-                n = k - 2
-                out[k] += sign * slope * current / np.sqrt(k * (k - 1.0))
-                previous, current = (
-                    current,
-                    (z * current - np.sqrt(n) * previous) / np.sqrt(n + 1.0),
-                )
+def _over(knot: float, a: np.ndarray) -> np.ndarray:
+    """knot/a, at most 40 in size: there the Gaussian factor is zero in double precision."""
+    far = np.full_like(a, 40.0 * np.sign(knot))
+    return np.divide(knot, a, out=far, where=a > abs(knot) / 40.0)
+
+
+def _scaled_coefficients(activation: PiecewiseLinear, a: np.ndarray, orders: int) -> np.ndarray:
+    """c_{2k}(a)/a for k = 0 … orders − 1 as array (orders, n); row 0 is left zero.
+
+    c_k(a)/a = Σ_j jump_j h_{k−2}(t_j/a) φ(t_j/a) / √(k(k−1)), h the normalised Hermite
+    polynomials and jump_j the change of slope at knot t_j.
+    """
+    slopes = (0.0, *activation.slopes, 0.0)
+    jumps = np.diff(slopes)
+    z = np.stack([_over(knot, a) for knot in activation.knots])
+    out = np.zeros((orders, len(a)))
+    previous, current = np.zeros_like(z), np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+    for n in range(2 * orders - 2):  # current = h_n φ
+        if n % 2 == 0:
+            out[n // 2 + 1] = jumps @ current / np.sqrt((n + 1.0) * (n + 2.0))
+        previous *= -np.sqrt(n / (n + 1.0))
+        previous += z * (current / np.sqrt(n + 1.0))
+        previous, current = current, previous
     return out
 
 
@@ -53,7 +59,7 @@ def _mean_activation(activation: PiecewiseLinear, a: np.ndarray) -> np.ndarray:
     """c_0(a) = q(a) = E σ(aG)."""
 
     def hinge(knot: float) -> np.ndarray:  # E (aG − t)_+ = a φ(t/a) − t Φ(−t/a)
-        z = np.divide(knot, a, out=np.full_like(a, np.sign(knot) * 40.0), where=a > abs(knot) / 40)
+        z = _over(knot, a)
         return a * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) - knot * ndtr(-z)
 
     out = np.full_like(a, activation.values[0])
@@ -71,7 +77,7 @@ class HermiteRadialFeatures:
     activation: PiecewiseLinear
     targets: np.ndarray = field(init=False)
     weights: np.ndarray = field(init=False)
-    _orders: int = field(init=False)
+    _k: int = field(init=False)
 
     def __post_init__(self) -> None:
         moments = _sphere_moments(self.dim)
@@ -83,7 +89,7 @@ class HermiteRadialFeatures:
         orders = len(moments)
         targets = np.zeros(2 * orders)
         targets[0], targets[orders] = 1.0, -1.0
-        object.__setattr__(self, "_orders", orders)
+        object.__setattr__(self, "_k", orders)
         object.__setattr__(self, "weights", 0.5 * np.tile(moments, 2))
         object.__setattr__(self, "targets", targets)
 
@@ -94,20 +100,34 @@ class HermiteRadialFeatures:
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """c_{2k}(τ_± r): array (n, M) at points (n, 1)."""
-        out = np.empty((len(points), 2 * self._orders))
-        for block, tau in enumerate((1 + self.delta, 1 - self.delta)):
-            a = tau * points[:, 0]
-            c = _scaled_coefficients(self.activation, a, 2 * self._orders - 2)[::2] * a
-            c[0] = _mean_activation(self.activation, a)
-            out[:, block * self._orders : (block + 1) * self._orders] = c.T
-        return out
+        a = self._widths(points)
+        return self._interleave(self._values(a, _scaled_coefficients(self.activation, a, self._k)))
 
-    def gradients(self, points: np.ndarray) -> np.ndarray:
-        """d/dr of `values`: array (n, 1, M); c_k' = (√((k+1)(k+2)) c_{k+2} + k c_k)/a."""
-        out = np.empty((len(points), 1, 2 * self._orders))
-        k = np.arange(0, 2 * self._orders, 2.0)[:, None]
-        for block, tau in enumerate((1 + self.delta, 1 - self.delta)):
-            b = _scaled_coefficients(self.activation, tau * points[:, 0], 2 * self._orders)[::2]
-            slope = np.sqrt((k + 1) * (k + 2)) * b[1:] + k * b[:-1]
-            out[:, 0, block * self._orders : (block + 1) * self._orders] = tau * slope.T
-        return out
+    def values_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`values` and their derivative in r (n, 1, M).
+
+        c_k'(a) = (√((k+1)(k+2)) c_{k+2}(a) + k c_k(a))/a.
+        """
+        a = self._widths(points)
+        b = _scaled_coefficients(self.activation, a, self._k + 1)
+        k = np.arange(0, 2 * self._k, 2.0)[:, None]
+        slopes = np.sqrt((k + 1) * (k + 2)) * b[1:] + k * b[:-1]
+        slopes *= np.repeat(self._taus, len(points))
+        return self._interleave(self._values(a, b[:-1])), self._interleave(slopes)[:, None, :]
+
+    @property
+    def _taus(self) -> np.ndarray:
+        return np.array([1 + self.delta, 1 - self.delta])
+
+    def _widths(self, points: np.ndarray) -> np.ndarray:
+        return np.outer(self._taus, points[:, 0]).ravel()
+
+    def _values(self, a: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        c = scaled * a
+        c[0] = _mean_activation(self.activation, a)
+        return c
+
+    def _interleave(self, rows: np.ndarray) -> np.ndarray:
+        """From (K, 2n), the two widths side by side, to (n, 2K)."""
+        n = rows.shape[1] // 2
+        return np.concatenate([rows[:, :n], rows[:, n:]]).T

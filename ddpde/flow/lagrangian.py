@@ -55,9 +55,10 @@ class LagrangianFlow:
 
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
         points = self._points(u)
-        f = self.energy.predictions(self.energy.features.values(points), self._masses)
+        S, gradients = self.energy.features.values_and_gradients(points)
+        f = self.energy.predictions(S, self._masses)
         with out as array:
-            array[:] = self.energy.drift(points, self.energy.dual(f)).ravel()
+            array[:] = self.energy.drift(points, gradients, self.energy.dual(f)).ravel()
 
     def limit(self, u: PETSc.Vec) -> bool:
         return False

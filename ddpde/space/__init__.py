@@ -13,8 +13,19 @@ except ImportError as error:
     ) from error
 
 from ddpde.space.law import Law, gather
-from ddpde.space.meshes import box, from_gmsh, interval
+from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
 from ddpde.space.quadrature import CellQuadrature
 from ddpde.space.spaces import Space
 
-__all__ = ["CellQuadrature", "Law", "Space", "box", "from_gmsh", "gather", "interval"]
+__all__ = [
+    "BoxRecipe",
+    "CellQuadrature",
+    "FileRecipe",
+    "Law",
+    "Recipe",
+    "Space",
+    "box",
+    "from_gmsh",
+    "gather",
+    "interval",
+]

@@ -68,6 +68,12 @@ class Law:
         x, masses = self.points()
         return float(masses @ observable(x))
 
+    def curve(self, per_cell: int = 6) -> tuple[np.ndarray, np.ndarray]:
+        """In 1D: positions and densities (n,) of a fine polyline, cell ends included."""
+        x, density, _ = self.at(np.linspace(0.0, 1.0, per_cell)[:, None])
+        order = np.argsort(x.mean(axis=1)[:, 0])
+        return x[order].ravel(), density[order].ravel()
+
     def sample(self, count: int, rng: np.random.Generator, per_direction: int = 16) -> np.ndarray:
         """`count` independent draws (count, gdim), to the spacing of the weighted points."""
         x, masses = self.points(per_direction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,41 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from ddpde.errors import MeshError, MissingDependencyError
+
+@dataclass(frozen=True)
+class BoxRecipe:
+    """How to build a box mesh; kept instead of the mesh so that a coarser one can be built."""
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    cells: tuple[int, ...]
+    cell: str | None = None
+
+    def build(self, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
+        """The mesh, distributed over `comm`."""
+        return box(self.lower, self.upper, cells=self.cells, cell=self.cell, comm=comm)
+
+    def coarser(self) -> BoxRecipe:
+        """The same box with half the cells in each direction."""
+        return replace(self, cells=tuple(max(1, c // 2) for c in self.cells))
+
+
+@dataclass(frozen=True)
+class FileRecipe:
+    """A gmsh file."""
+
+    path: Path
+
+    def build(self, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
+        """The mesh, distributed over `comm`."""
+        return from_gmsh(self.path, comm=comm)
+
+    def coarser(self) -> None:
+        """A file has no coarser companion: its error is estimated by a lower degree."""
+        return None
+
+
+Recipe = BoxRecipe | FileRecipe
 
 _CELLS = {
     2: {

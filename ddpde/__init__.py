@@ -1,0 +1,52 @@
+"""ddpde: the distributional dynamics of wide neural networks, solved and checked.
+
+Everything below is loaded on first use, so that `import ddpde` is quick and `ddpde.particles`
+works where DOLFINx is not installed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ddpde.problem import Problem, catalogue as problems
+    from ddpde.run import SolverOptions, Trajectory, solve
+    from ddpde.space import Law, box, from_gmsh, interval
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Problem": "ddpde.problem",
+    "problems": "ddpde.problem.catalogue",
+    "SolverOptions": "ddpde.run",
+    "Trajectory": "ddpde.run",
+    "solve": "ddpde.run",
+    "Law": "ddpde.space",
+    "box": "ddpde.space",
+    "from_gmsh": "ddpde.space",
+    "interval": "ddpde.space",
+}
+
+__all__ = [
+    "Law",
+    "Problem",
+    "SolverOptions",
+    "Trajectory",
+    "box",
+    "from_gmsh",
+    "interval",
+    "problems",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ddpde' has no attribute {name!r}")
+    module = import_module(_HOME[name])
+    return module if name == "problems" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

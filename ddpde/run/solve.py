@@ -1,0 +1,170 @@
+"""solve(): the only time loop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+
+from ddpde.comm import log, progress
+from ddpde.errors import ProblemError
+from ddpde.flow import EulerianFlow, LagrangianFlow, SemiDiscrete
+from ddpde.problem import Problem
+from ddpde.run.trajectory import Recorder, Trajectory
+from ddpde.step import METHODS, MethodOfLines
+
+SPACES = {"eulerian": EulerianFlow, "lagrangian": LagrangianFlow}
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How a problem is solved.
+
+    space: "eulerian" (fixed mesh) or "lagrangian" (mesh moving with the flow; temperature 0).
+    degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS`, or "auto".
+    rtol: tolerance of a time step relative to the largest initial density; dt: fixed step
+    instead of an adaptive one.
+    """
+
+    space: str = "eulerian"
+    degree: int = 3
+    method: str = "auto"
+    rtol: float = 1e-7
+    dt: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ProblemError(f"space = {self.space!r}", f"one of: {', '.join(SPACES)}")
+        if self.method != "auto" and self.method not in METHODS:
+            raise ProblemError(f"method = {self.method!r}", f"one of: auto, {', '.join(METHODS)}")
+        if not 1 <= self.degree <= 12:
+            raise ProblemError(f"degree = {self.degree}", "from 1 to 12")
+        if not 0 < self.rtol < 1:
+            raise ProblemError(f"rtol = {self.rtol}", "between 0 and 1")
+        if self.dt is not None and not self.dt > 0:
+            raise ProblemError(f"dt = {self.dt}", "a positive step")
+
+
+def solve(
+    problem: Problem,
+    mesh: dmesh.Mesh,
+    *,
+    t_end: float | None = None,
+    times: Sequence[float] | None = None,
+    options: SolverOptions | None = None,
+    folder: str | Path | None = None,
+    label: str = "solve",
+    **settings: object,
+) -> Trajectory:
+    """Solve the distributional dynamics of `problem` on `mesh`.
+
+    Parameters: `times`, increasing output times (0 is always one of them), or `t_end` for eleven
+    equally spaced ones; `options`, or its fields as keywords (`degree=4, rtol=1e-8`); `folder`,
+    where the run is written as it goes. Ctrl-C ends the run after the present step and returns
+    what there is (`finished` is False).
+
+    Raises ProblemError, MeshError (input), SolverError (the computation cannot go on).
+    """
+    options = options or SolverOptions(**settings)  # type: ignore[arg-type]
+    outputs = output_times(times, t_end)
+    started = time.monotonic()
+    flow: SemiDiscrete = SPACES[options.space](problem, mesh, options.degree)
+    method = _method(options, flow)
+    stepper = MethodOfLines(flow, METHODS[method], rtol=options.rtol, dt=options.dt)
+    described = {
+        **asdict(options),
+        "method": method,
+        "problem": problem.name,
+        "parameters": problem.parameters,
+        "cells": mesh.topology.index_map(mesh.topology.dim).size_global,
+        "cell": mesh.topology.cell_name(),
+        "unknowns": flow.state.getSize(),
+        "ranks": mesh.comm.size,
+    }
+    root = mesh.comm.rank == 0
+    recorder = Recorder(Path(folder) if folder and root else None, described)
+    finished = True
+    with progress(label) as bar, _interruptible(mesh.comm) as interrupted:
+
+        def on_step(t: float, dt: float, u) -> bool:  # type: ignore[no-untyped-def]
+            recorder.step({"t": t, "dt": dt, **flow.diagnostics(u)})
+            bar.to(t / outputs[-1] if outputs[-1] else 1.0)
+            return not interrupted()
+
+        recorder.step({"t": 0.0, "dt": 0.0, **flow.diagnostics(flow.state)})
+        for t in outputs:
+            if t > 0 and not stepper.advance(t, on_step):
+                finished = False
+                break
+            recorder.output(flow.law(t, flow.state))
+    recorder.close()
+    if not finished:
+        log.warning("interrupted: kept the %d output times reached", len(recorder.outputs))
+    return Trajectory(
+        problem=problem,
+        settings=described,
+        times=outputs[: len(recorder.outputs)],
+        laws=recorder.laws,
+        history=recorder.history(),
+        truncated_mass=flow.truncated_mass,
+        wall=time.monotonic() - started,
+        finished=finished,
+        _outputs=np.array(recorder.outputs, dtype=int),
+    )
+
+
+def output_times(times: Sequence[float] | None, t_end: float | None) -> np.ndarray:
+    """Increasing output times that begin with 0; ProblemError where they make no sense."""
+    if (times is None) == (t_end is None):
+        raise ProblemError("output times are not determined", "give either times or t_end")
+    if times is None:
+        times = list(np.linspace(0.0, float(t_end), 11))  # type: ignore[arg-type]
+    wanted = np.asarray(times, dtype=float)
+    if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all() or wanted.min() < 0:
+        raise ProblemError(f"times = {list(times)}", "give finite times >= 0")
+    if np.any(np.diff(wanted) <= 0):
+        raise ProblemError(f"times = {list(times)}", "they must increase")
+    return wanted if wanted[0] == 0.0 else np.concatenate([[0.0], wanted])
+
+
+def _method(options: SolverOptions, flow: SemiDiscrete) -> str:
+    if options.method == "auto":
+        if flow.stiff is not None:
+            return "imex4"
+        return "rk8" if options.space == "lagrangian" else "rk5"
+    if METHODS[options.method].implicit != (flow.stiff is not None):
+        fitting = [name for name, m in METHODS.items() if m.implicit == (flow.stiff is not None)]
+        raise ProblemError(
+            f"method = {options.method!r} does not fit: temperature is "
+            f"{'positive' if flow.stiff is not None else 'zero'}",
+            f"one of: auto, {', '.join(fitting)}",
+        )
+    return options.method
+
+
+@contextlib.contextmanager
+def _interruptible(comm: MPI.Comm) -> Iterator[object]:
+    """Ctrl-C sets a flag, which all ranks look at after each step; a second one raises."""
+    hit = False
+
+    def handler(signum: int, frame: object) -> None:
+        nonlocal hit
+        if hit:
+            raise KeyboardInterrupt
+        hit = True
+
+    main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGINT, handler) if main else None
+    try:
+        yield lambda: comm.allreduce(hit, MPI.LOR) if comm.size > 1 else hit
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,109 @@
+"""What a solve leaves behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddpde.errors import DdpdeError
+from ddpde.problem import Problem
+from ddpde.space import Law
+
+
+@dataclass(eq=False)
+class Trajectory:
+    """Laws at the output times and scalars at every accepted step.
+
+    `history` maps t, dt, risk, free_energy, mass, minimum, boundary_mass to arrays (n_steps,),
+    the initial state first. `laws` is filled on rank 0 only. `finished` is False where the run
+    was interrupted: everything up to then is here.
+    """
+
+    problem: Problem
+    settings: dict[str, Any]
+    times: np.ndarray
+    laws: list[Law]
+    history: dict[str, np.ndarray]
+    truncated_mass: float
+    wall: float
+    finished: bool = True
+    _outputs: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+    def risk(self) -> np.ndarray:
+        """Risk E ℓ(f_ρ, y) (n_times,) at the output times."""
+        return self.history["risk"][self._outputs]
+
+    def free_energy(self) -> np.ndarray:
+        """F + T ∫ ρ log ρ (n_times,) at the output times."""
+        return self.history["free_energy"][self._outputs]
+
+    def mean(self) -> np.ndarray:
+        """Mean of each mesh coordinate (n_times, k) at the output times; rank 0 only."""
+        points = [law.points() for law in self.laws]
+        return np.array([masses @ x for x, masses in points])
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Risk over time and the laws (in 1D) as a matplotlib figure; saved if `path` is given."""
+        import matplotlib.pyplot as plt
+
+        one_d = bool(self.laws) and self.laws[0].gdim == 1
+        figure, axes = plt.subplots(1, 1 + one_d, figsize=(5 * (1 + one_d), 3.6), squeeze=False)
+        axes[0, 0].plot(self.history["t"], self.history["risk"])
+        axes[0, 0].set(xlabel="time t", ylabel="risk")
+        if one_d:
+            for law in self.laws:
+                x, density = law.curve()
+                axes[0, 1].plot(x, density, label=f"t = {law.time:g}")
+            axes[0, 1].set(xlabel=self.problem.labels[0], ylabel="density")
+            axes[0, 1].legend(frameon=False)
+        figure.tight_layout()
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+
+class Recorder:
+    """Collects a trajectory step by step, and writes it to a folder as it grows (rank 0)."""
+
+    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, float]] = []
+        self.laws: list[Law] = []
+        self.outputs: list[int] = []
+        self._scalars = None
+        if folder is not None:
+            try:
+                (folder / "laws").mkdir(parents=True, exist_ok=True)
+                (folder / "run.json").write_text(json.dumps(settings, indent=2) + "\n")
+                self._scalars = (folder / "history.jsonl").open("w")
+            except OSError as error:
+                raise DdpdeError(f"cannot write to {folder}: {error}") from error
+
+    def step(self, row: dict[str, float]) -> None:
+        """One accepted step."""
+        self._rows.append(row)
+        if self._scalars is not None:
+            self._scalars.write(json.dumps(row) + "\n")
+
+    def output(self, law: Law | None) -> None:
+        """The state at an output time."""
+        self.outputs.append(len(self._rows) - 1)
+        if law is not None:
+            self.laws.append(law)
+            if self._folder is not None:
+                law.save(self._folder / "laws" / f"{len(self.laws) - 1:04d}.npz")
+        if self._scalars is not None:
+            self._scalars.flush()
+
+    def history(self) -> dict[str, np.ndarray]:
+        """The rows as columns."""
+        return {key: np.array([row[key] for row in self._rows]) for key in self._rows[0]}
+
+    def close(self) -> None:
+        """Flush and close the scalar file."""
+        if self._scalars is not None:
+            self._scalars.close()

@@ -1,0 +1,70 @@
+"""A case: everything a validation needs, as objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ddpde.problem import Problem
+from ddpde.run import SolverOptions
+from ddpde.space import Recipe
+
+
+@dataclass(frozen=True)
+class ParticlePlan:
+    """Finite-N training to set against the PDE.
+
+    widths: the N, increasing. step_size: ε of the recursion. bias_factor: the same training is
+    repeated with step_size · bias_factor to measure the bias of the step. risk_samples: raw
+    test samples per replica for the risk, where the data law is not a data set.
+    """
+
+    widths: tuple[int, ...]
+    replicas: int
+    step_size: float
+    seed: int = 0
+    batch: int = 1
+    dtype: str = "float32"
+    bias_factor: int = 4
+    risk_samples: int = 20000
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """A second, independent discretisation of the same PDE."""
+
+    mesh: Recipe
+    options: SolverOptions
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What counts as agreement.
+
+    reference_rtol: relative error of risk and mean allowed against reference.json;
+    cross_check_rtol: the same for the cross-check; level: family-wise probability of a false
+    alarm in the comparison with particles; w1_over_floor: allowed ratio of the mean W1 distance
+    at the largest width to that of as many independent draws of the PDE's law.
+    """
+
+    reference_rtol: float = 1e-3
+    cross_check_rtol: float = 1e-6
+    level: float = 0.01
+    w1_over_floor: float = 2.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One validation: problem, mesh, solver, particles, acceptance."""
+
+    name: str
+    title: str
+    problem: Problem
+    mesh: Recipe
+    options: SolverOptions
+    times: tuple[float, ...]
+    particles: ParticlePlan | None = None
+    cross_check: CrossCheck | None = None
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    reference: dict[str, object] | None = None
+    source: Path | None = None
