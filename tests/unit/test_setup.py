@@ -145,7 +145,9 @@ def test_make_passes_the_refusal_on(tmp_path, machine):
     for name in ("Makefile", "setup.cfg", "pyproject.toml", "tools"):
         (tmp_path / name).symlink_to(ROOT / name)
     chosen = machine.interpreter(tmp_path / "old", "3.11")
-    process = run("make", "demo", cwd=tmp_path, env=os.environ | {"PYTHON": str(chosen)})
+    # An outer `make test PYTHON=...` would have its variables win over this one's.
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS")}
+    process = run("make", "demo", cwd=tmp_path, env=environment | {"PYTHON": str(chosen)})
     assert process.returncode != 0
     assert "3.12 or newer is needed" in process.stderr
     assert not (tmp_path / ".venv").exists()
