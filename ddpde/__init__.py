@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddpde.problem import Problem, catalogue as problems
+    from ddpde.problem import Problem
+    from ddpde.problem import catalogue as problems
     from ddpde.run import SolverOptions, Trajectory, solve
     from ddpde.space import Law, box, from_gmsh, interval
 

@@ -20,6 +20,7 @@ from ddpde.flow.transport import transport_form
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gather
 
+
 class EulerianFlow:
     """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state."""
 

@@ -1,6 +1,6 @@
 """solve(): from a problem and a mesh to a trajectory."""
 
-import ddpde.space  # noqa: F401, I001  (MPI before DOLFINx)
+import ddpde.space  # noqa: F401  (MPI before DOLFINx)
 from ddpde.run.solve import SolverOptions, solve
 from ddpde.run.trajectory import Trajectory
 

@@ -63,6 +63,11 @@ class Law:
         masses = density * volume * weights
         return x.reshape(-1, self.gdim), masses.ravel()
 
+    def peak(self) -> float:
+        """Largest density over the points of a Gauss rule."""
+        reference = basix.make_quadrature(basix.CellType[self.cell], 2 * self.degree + 2)[0]
+        return float(self.at(reference)[1].max())
+
     def expectation(self, observable) -> float:
         """∫ observable dρ for a callable (n, gdim) -> (n,)."""
         x, masses = self.points()

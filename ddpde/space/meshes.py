@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 from ddpde.errors import MeshError, MissingDependencyError
 
+
 @dataclass(frozen=True)
 class BoxRecipe:
     """How to build a box mesh; kept instead of the mesh so that a coarser one can be built."""
@@ -29,6 +30,19 @@ class BoxRecipe:
         """The same box with half the cells in each direction."""
         return replace(self, cells=tuple(max(1, c // 2) for c in self.cells))
 
+    def wider(self, least: Sequence[float]) -> BoxRecipe:
+        """A quarter longer at each end, in cells of the same size; `least` ends stay put."""
+        lower, upper, cells = list(self.lower), list(self.upper), list(self.cells)
+        for j, count in enumerate(self.cells):
+            extra = max(1, count // 4)
+            size = (self.upper[j] - self.lower[j]) / count
+            upper[j] += extra * size
+            cells[j] += extra
+            if self.lower[j] - extra * size >= least[j]:
+                lower[j] -= extra * size
+                cells[j] += extra
+        return replace(self, lower=tuple(lower), upper=tuple(upper), cells=tuple(cells))
+
 
 @dataclass(frozen=True)
 class FileRecipe:
@@ -42,6 +56,10 @@ class FileRecipe:
 
     def coarser(self) -> None:
         """A file has no coarser companion: its error is estimated by a lower degree."""
+        return None
+
+    def wider(self, least: Sequence[float]) -> None:
+        """A file has no wider companion."""
         return None
 
 

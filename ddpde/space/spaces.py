@@ -91,9 +91,7 @@ class Space:
     @cached_property
     def coupling(self) -> PETSc.Mat:
         """B (potential × density): ∫ φ_i ψ_j, so that Bρ are the nodes' masses."""
-        form = fem.form(
-            ufl.TrialFunction(self.density) * ufl.TestFunction(self.potential) * ufl.dx
-        )
+        form = fem.form(ufl.TrialFunction(self.density) * ufl.TestFunction(self.potential) * ufl.dx)
         matrix = dolfinx.fem.petsc.assemble_matrix(form)
         matrix.assemble()
         return matrix

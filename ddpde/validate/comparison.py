@@ -1,0 +1,111 @@
+"""PDE and particles side by side: gaps, rates, distances, and the budget of their errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddpde.compare import Extrapolation, Rate, extrapolate, fit_rate, floor, half_width, sliced_w1
+from ddpde.compare.distances import weighted_points
+from ddpde.validate.experiments import Experiments
+from ddpde.validate.solutions import Solutions
+
+_FLOOR_DRAWS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Arrays over (n_widths, n_times) unless said otherwise.
+
+    gap, gap_half: mean risk of the networks minus the PDE's, and its 95 % half width.
+    risk_limit, rate (n_times): the gap as limit + rate/N, and its exponent in N.
+    w1, w1_half: distance of each replica's particles to the law; floor, floor_high: mean and
+    97.5 % quantile of the same for independent draws. mean_gap, mean_half (n_widths, n_times, k).
+    deterministic (n_times): mesh + time + truncation + step-size error of the risk.
+    """
+
+    widths: np.ndarray
+    times: np.ndarray
+    gap: np.ndarray
+    gap_half: np.ndarray
+    risk_limit: list[Extrapolation]
+    rate: list[Rate]
+    w1: np.ndarray
+    w1_half: np.ndarray
+    floor: np.ndarray
+    floor_high: np.ndarray
+    w1_rate: list[Rate]
+    mean_gap: np.ndarray
+    mean_half: np.ndarray
+    errors: dict[str, np.ndarray]
+    deterministic: np.ndarray
+    step_bias_ratio: np.ndarray
+
+    @property
+    def w1_ratio(self) -> np.ndarray:
+        """Distance over floor (n_times,) at the largest width."""
+        return self.w1[-1] / self.floor[-1]
+
+
+def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Comparison:
+    """Everything the verdict and the report need; on rank 0."""
+    pde = solutions.main
+    gaps = experiments.risk - pde.risk()[:, None]
+    widths, n_times = experiments.widths, len(experiments.times)
+    w1 = _distances(solutions, experiments)
+    floors = _floors(solutions, widths, seed)
+    mean = np.stack([c.mean(axis=2) for c in experiments.coordinates])  # (w, t, R, k)
+    mean_gap = np.moveaxis(mean - pde.mean()[:, None, :], 2, -1)  # (w, t, k, R)
+    bias, bias_half = experiments.step_bias.mean(axis=-1), half_width(experiments.step_bias)
+    chance = half_width(experiments.risk).max(axis=0)
+    errors = {
+        **solutions.errors,
+        "SGD step": np.abs(bias),
+        "Monte Carlo": half_width(experiments.risk)[-1],
+    }
+    deterministic = np.nansum([*solutions.errors.values(), np.abs(bias)], axis=0)
+    return Comparison(
+        widths=widths,
+        times=experiments.times,
+        gap=gaps.mean(axis=-1),
+        gap_half=half_width(gaps),
+        risk_limit=[extrapolate(widths, gaps[:, i]) for i in range(n_times)],
+        rate=[fit_rate(widths, gaps[:, i]) for i in range(n_times)],
+        w1=w1.mean(axis=-1),
+        w1_half=half_width(w1),
+        floor=floors.mean(axis=-1),
+        floor_high=np.quantile(floors, 0.975, axis=-1),
+        w1_rate=[fit_rate(widths, w1[:, i]) for i in range(n_times)],
+        mean_gap=mean_gap.mean(axis=-1),
+        mean_half=half_width(mean_gap),
+        errors=errors,
+        deterministic=deterministic,
+        # a bias that its own noise explains is no bias; what remains is compared with chance
+        step_bias_ratio=np.maximum(np.abs(bias) - bias_half, 0.0) / chance,
+    )
+
+
+def _distances(solutions: Solutions, experiments: Experiments) -> np.ndarray:
+    """(n_widths, n_times, replicas)."""
+    targets = [weighted_points(law) for law in solutions.main.laws]
+    return np.array(
+        [
+            [
+                [sliced_w1(cloud, *target) for cloud in clouds]
+                for clouds, target in zip(c, targets, strict=True)
+            ]
+            for c in experiments.coordinates
+        ]
+    )
+
+
+def _floors(solutions: Solutions, widths: np.ndarray, seed: int) -> np.ndarray:
+    """(n_widths, n_times, draws)."""
+    rng = np.random.default_rng([seed, 1])
+    return np.array(
+        [
+            [floor(law, int(n), repeats=_FLOOR_DRAWS, rng=rng) for law in solutions.main.laws]
+            for n in widths
+        ]
+    )

@@ -1,0 +1,83 @@
+"""The particles' side of a validation: finite-N training at several widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddpde.comm import progress
+from ddpde.particles import Ensemble, risk, train
+from ddpde.problem import Problem
+from ddpde.validate.case import ParticlePlan
+
+
+@dataclass(frozen=True, eq=False)
+class Experiments:
+    """Arrays over (n_widths, n_times, replicas); `coordinates` per width (n_times, R, N, k).
+
+    step_bias (n_times, replicas): the change of risk that the step size makes, by comparison
+    with a step `bias_factor` times larger from the same initial weights, at `bias_width`.
+    """
+
+    widths: np.ndarray
+    times: np.ndarray
+    risk: np.ndarray
+    test_risk: np.ndarray | None
+    coordinates: list[np.ndarray]
+    step_bias: np.ndarray
+    bias_width: int
+    wall: float
+    network: np.ndarray
+
+
+def run_experiments(problem: Problem, plan: ParticlePlan, times: np.ndarray) -> Experiments:
+    """Train every width, measure risks on raw samples, and the bias of the step size."""
+    ensembles = [_train(problem, plan, width, times, plan.step_size) for width in plan.widths]
+    risks = np.stack([_risk(problem, plan, e) for e in ensembles])
+    test = None
+    if problem.test_data is not None:
+        test = np.stack([risk(problem, e.theta, problem.test_data)[0] for e in ensembles])
+    # the bias hardly depends on N (FACTS 9): measure it where training is cheap, noise still low
+    index = len(plan.widths) // 2
+    coarse = _train(problem, plan, plan.widths[index], times, plan.step_size * plan.bias_factor)
+    bias = (_risk(problem, plan, coarse) - risks[index]) / (plan.bias_factor - 1)
+    return Experiments(
+        widths=np.array(plan.widths),
+        times=times,
+        risk=risks,
+        test_risk=test,
+        coordinates=[_coordinates(problem, e.theta) for e in ensembles],
+        step_bias=bias,
+        bias_width=plan.widths[index],
+        wall=sum(e.wall for e in ensembles) + coarse.wall,
+        network=ensembles[-1].theta[-1, 0],
+    )
+
+
+def _train(
+    problem: Problem, plan: ParticlePlan, width: int, times: np.ndarray, step_size: float
+) -> Ensemble:
+    steps = times[-1] / step_size
+    with progress(f"SGD, N = {width}, step {step_size:g}") as bar:
+        return train(
+            problem,
+            width,
+            replicas=plan.replicas,
+            step_size=step_size,
+            times=times,
+            seed=plan.seed,
+            batch=plan.batch,
+            dtype=plan.dtype,
+            progress=lambda done: bar.to(done / steps if steps else 1.0),
+        )
+
+
+def _risk(problem: Problem, plan: ParticlePlan, ensemble: Ensemble) -> np.ndarray:
+    samples, seed = plan.risk_samples, plan.seed
+    return risk(problem, ensemble.theta, problem.data, samples=samples, seed=seed)[0]
+
+
+def _coordinates(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    flat = problem.coordinates(theta.reshape(-1, theta.shape[-1]).astype(np.float64))
+    return flat.reshape(*theta.shape[:-1], -1)

@@ -1,0 +1,198 @@
+"""validate(): solve, train, compare, judge, and leave a folder that a report is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+import ddpde
+from ddpde.compare import law_risk, prediction
+from ddpde.problem import DataSet
+from ddpde.run import Trajectory
+from ddpde.validate.case import Case
+from ddpde.validate.comparison import Comparison, compare
+from ddpde.validate.experiments import Experiments, run_experiments
+from ddpde.validate.solutions import Solutions, solve_case
+from ddpde.validate.verdict import Verdict, judge
+
+_LIBRARIES = ("dolfinx-solver-real", "fenics-dolfinx", "jax", "numpy", "scipy", "scikit-learn")
+
+
+def validate(case: Case, folder: str | Path | None = None) -> Verdict:
+    """Run the whole validation of a case.
+
+    The PDE uses all MPI ranks, the particles rank 0. With `folder` everything a report needs is
+    written there: the main run as `solve` writes it, `summary.json`, `arrays.npz`,
+    `verdict.json`. All ranks return the same verdict.
+    """
+    started = time.monotonic()
+    comm = MPI.COMM_WORLD
+    path = Path(folder) if folder is not None else None
+    solutions = solve_case(case, folder=path)
+    verdict = None
+    if comm.rank == 0:
+        experiments = comparison = None
+        if case.particles is not None:
+            times = solutions.main.times
+            experiments = run_experiments(case.problem, case.particles, times)
+            comparison = compare(solutions, experiments, case.particles.seed)
+        verdict = judge(case, solutions, comparison)
+        if path is not None:
+            wall = time.monotonic() - started
+            _write(path, case, solutions, experiments, comparison, verdict, wall)
+    return comm.bcast(verdict, root=0)
+
+
+def _write(
+    folder: Path,
+    case: Case,
+    solutions: Solutions,
+    experiments: Experiments | None,
+    comparison: Comparison | None,
+    verdict: Verdict,
+    wall: float,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    summary: dict[str, Any] = {
+        "case": _described(case),
+        "environment": _environment(),
+        "wall": wall,
+        "pde": _run(solutions.main),
+        "cross_check": _run(solutions.cross) if solutions.cross else None,
+        "reference": case.reference,
+        "errors": solutions.errors,
+        "particles": None,
+        "comparison": dataclasses.asdict(comparison) if comparison else None,
+        "data": None,
+        "verdict": verdict.as_dict(),
+    }
+    arrays: dict[str, np.ndarray] = {}
+    if experiments is not None:
+        summary["particles"] = {
+            "risk": experiments.risk,
+            "step_bias": experiments.step_bias,
+            "bias_width": experiments.bias_width,
+            "wall": experiments.wall,
+        }
+        arrays["particles"] = experiments.coordinates[-1].astype(np.float32)
+        if isinstance(case.problem.data, DataSet):
+            summary["data"], grids = _on_data(case, solutions.main, experiments)
+            arrays.update(grids)
+    (folder / "summary.json").write_text(_json(summary))
+    (folder / "verdict.json").write_text(_json(verdict.as_dict()))
+    np.savez_compressed(folder / "arrays.npz", **arrays)
+
+
+def _on_data(
+    case: Case, run: Trajectory, experiments: Experiments
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Train and test risk of the mean-field limit, and decision functions where x is planar."""
+    problem, law = case.problem, run.laws[-1]
+    data = problem.data
+    assert isinstance(data, DataSet)
+    out: dict[str, Any] = {
+        "train_risk": law_risk(problem, law, data.x, data.y),
+        "networks_train": experiments.risk[:, -1],
+        "train_error": _error(prediction(problem, law, data.x), data.y),
+    }
+    grids: dict[str, np.ndarray] = {"train_x": data.x, "train_y": data.y}
+    test = problem.test_data
+    if isinstance(test, DataSet) and experiments.test_risk is not None:
+        out["test_risk"] = law_risk(problem, law, test.x, test.y)
+        out["test_error"] = _error(prediction(problem, law, test.x), test.y)
+        out["networks_test"] = experiments.test_risk[:, -1]
+        grids |= {"test_x": test.x, "test_y": test.y}
+    if data.x.shape[1] == 2:
+        reach = 1.1 * np.abs(data.x).max()
+        axis = np.linspace(-reach, reach, 121)
+        grid = np.stack(np.meshgrid(axis, axis, indexing="xy"), axis=-1).reshape(-1, 2)
+        network = experiments.network.astype(np.float64)
+        grids |= {
+            "axis": axis,
+            "decision": prediction(problem, law, grid).reshape(121, 121),
+            "network_decision": problem.unit(grid, network).mean(axis=0).reshape(121, 121),
+        }
+    return out, grids
+
+
+def _error(f: np.ndarray, y: np.ndarray) -> float:
+    """Share of samples on the wrong side, for labels ±1."""
+    return float(np.mean(np.sign(f) != np.sign(y)))
+
+
+def _run(run: Trajectory) -> dict[str, Any]:
+    return {
+        "times": run.times,
+        "risk": run.risk(),
+        "free_energy": run.free_energy(),
+        "mean": run.mean(),
+        "boundary_mass": run.history["boundary_mass"].max(),
+        "truncated_mass": run.truncated_mass,
+        "mass_drift": np.abs(run.history["mass"] - 1).max(),
+        "minimum": run.history["minimum"].min(),
+        "steps": len(run.history["t"]) - 1,
+        "settings": run.settings,
+        "wall": run.wall,
+        "finished": run.finished,
+    }
+
+
+def _described(case: Case) -> dict[str, Any]:
+    problem = case.problem
+    return {
+        "name": case.name,
+        "title": case.title,
+        "problem": problem.name,
+        "parameters": problem.parameters,
+        "dimension": problem.unit.dim,
+        "labels": problem.labels,
+        "temperature": problem.temperature,
+        "ridge": problem.ridge,
+        "loss": type(problem.loss).__name__,
+        "mesh": dataclasses.asdict(case.mesh),
+        "options": dataclasses.asdict(case.options),
+        "times": case.times,
+        "particles": dataclasses.asdict(case.particles) if case.particles else None,
+        "acceptance": dataclasses.asdict(case.acceptance),
+        "source": str(case.source.name) if case.source else None,
+    }
+
+
+def _environment() -> dict[str, Any]:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {
+        "ddpde": ddpde.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "ranks": MPI.COMM_WORLD.size,
+        "libraries": found,
+        "command": " ".join(["ddpde", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
+    }
+
+
+def _json(value: object) -> str:
+    def plain(item: object) -> object:
+        if isinstance(item, np.ndarray):
+            return item.tolist()
+        if isinstance(item, np.generic):
+            return item.item()
+        return str(item)
+
+    text = json.dumps(value, default=plain, indent=1, ensure_ascii=False)
+    # JSON knows no NaN: what was not measured is null
+    return text.replace(": NaN", ": null").replace(" NaN", " null") + "\n"

@@ -1,0 +1,152 @@
+"""The verdict: one check a line, each with its number, its bound and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ddpde.run import Trajectory
+from ddpde.validate.case import Case
+from ddpde.validate.comparison import Comparison
+from ddpde.validate.solutions import Solutions
+
+
+@dataclass(frozen=True)
+class Check:
+    """passed = (value <= bound); `detail` says in words what was compared."""
+
+    name: str
+    value: float
+    bound: float
+    detail: str
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.value <= self.bound)  # nan fails
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks of a validation."""
+
+    case: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """A line a check, failed ones first."""
+        ordered = sorted(self.checks, key=lambda check: check.passed)
+        return [
+            f"{'pass' if c.passed else 'FAIL'}  {c.name}: {c.value:.3g} (bound {c.bound:.3g}) — "
+            f"{c.detail}"
+            for c in ordered
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For verdict.json."""
+        checks = [{**asdict(c), "passed": c.passed} for c in self.checks]
+        return {"case": self.case, "passed": self.passed, "checks": checks}
+
+
+def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Verdict:
+    """Set what was computed against what the case accepts."""
+    checks = _invariants(solutions.main)
+    if case.reference is not None:
+        tolerance = case.acceptance.reference_rtol
+        checks += _against_reference(case.reference, solutions.main, "PDE", tolerance)
+        if solutions.cross is not None:
+            tolerance = case.acceptance.cross_check_rtol
+            checks += _against_reference(
+                case.reference, solutions.cross, "second method", tolerance
+            )
+    if solutions.cross is not None:
+        checks.append(_methods_agree(case, solutions))
+    if comparison is not None:
+        checks += _against_particles(case, comparison)
+    return Verdict(case.name, tuple(checks))
+
+
+def _invariants(run: Trajectory) -> list[Check]:
+    history = run.history
+    energy = history["free_energy"]
+    rise = float(np.max(np.diff(energy), initial=0.0) / max(1.0, np.abs(energy).max()))
+    peak = max(law.peak() for law in run.laws)
+    return [
+        Check("mass", float(np.abs(history["mass"] - 1).max()), 1e-10, "largest drift from one"),
+        Check(
+            "positivity",
+            float(-history["minimum"].min() / peak),
+            1e-14,
+            "least density over the largest, negated",
+        ),
+        Check("energy decay", rise, 1e-10, "largest rise of the free energy in a step"),
+    ]
+
+
+def _against_reference(
+    reference: dict[str, Any], run: Trajectory, who: str, tolerance: float
+) -> list[Check]:
+    """Largest relative deviation from the table at the times both have."""
+    checks = []
+    ours = {"risk": run.risk(), "mean": run.mean()[:, 0]}
+    for name in ("risk", "mean"):
+        if name not in reference:
+            continue
+        deviations = [
+            abs(ours[name][i] / value - 1)
+            for t, value in zip(reference["times"], reference[name], strict=True)
+            for i in np.flatnonzero(np.isclose(run.times, t, rtol=1e-12, atol=1e-14))
+        ]
+        worst = max(deviations, default=np.nan)
+        detail = f"relative, at {len(deviations)} times of reference.json"
+        checks.append(Check(f"{who}: {name} against reference", worst, tolerance, detail))
+    return checks
+
+
+def _methods_agree(case: Case, solutions: Solutions) -> Check:
+    assert solutions.cross is not None
+    first, second = solutions.main.risk(), solutions.cross.risk()
+    gap = float(np.max(np.abs(first - second) / np.abs(second)))
+    bound = case.acceptance.reference_rtol
+    return Check("both PDE methods agree", gap, bound, "largest relative difference of the risk")
+
+
+def _against_particles(case: Case, comparison: Comparison) -> list[Check]:
+    accepted = case.acceptance
+    # one family of tests over the output times: Bonferroni
+    level = accepted.level / len(comparison.times)
+    excess = [
+        max(abs(e.limit) - budget, 0.0) / (e.critical(level) * e.limit_se)
+        for e, budget in zip(comparison.risk_limit, comparison.deterministic, strict=True)
+    ]
+    worst = int(np.argmax(excess))
+    at = comparison.risk_limit[worst]
+    checks = [
+        Check(
+            "risk of particles, N → ∞",
+            float(excess[worst]),
+            1.0,
+            f"worst at t = {comparison.times[worst]:g}: limit of the gap {at.limit:+.2e} "
+            f"± {at.critical(level) * at.limit_se:.1e}, error budget "
+            f"{comparison.deterministic[worst]:.1e}; in units of what chance explains",
+        ),
+        Check(
+            "step-size bias of SGD",
+            float(np.max(comparison.step_bias_ratio)),
+            1.0,
+            "largest bias over the Monte Carlo half width of the risk",
+        ),
+        Check(
+            "W₁ to the PDE's law",
+            float(np.max(comparison.w1_ratio)),
+            accepted.w1_over_floor,
+            f"N = {comparison.widths[-1]}: mean distance over that of independent draws",
+        ),
+    ]
+    return checks
