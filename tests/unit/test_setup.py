@@ -1,5 +1,6 @@
-"""Lint, types, import contract, and the search for an interpreter."""
+"""Version, lint, types, import contract, and the search for an interpreter."""
 
+import configparser
 import os
 import subprocess
 import sys
@@ -32,6 +33,13 @@ def run(*command, timeout=120, **options):
 
 def assert_passes(process):
     assert process.returncode == 0, f"\n{process.stdout}{process.stderr}"
+
+
+def test_version_is_the_packages():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    said = run(sys.executable, "-c", "import ddpde; print(ddpde.__version__)")
+    assert said.stdout.strip() == setup["metadata"]["version"]
 
 
 def test_lint_style():
