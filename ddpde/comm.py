@@ -7,6 +7,12 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 log = logging.getLogger("ddpde")
 
@@ -18,6 +24,15 @@ def rank() -> int:
     from mpi4py import MPI
 
     return MPI.COMM_WORLD.rank
+
+
+def sum_over_ranks(comm: MPI.Comm, partial: np.ndarray) -> np.ndarray:
+    """The sum of each rank's array, on all ranks."""
+    if comm.size == 1:
+        return partial
+    total = np.empty_like(partial)
+    comm.Allreduce(partial, total)
+    return total
 
 
 class Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
@@ -19,8 +20,8 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
             f"coordinate{'s' if problem.mesh_dim > 1 else ''} ({', '.join(problem.labels)})",
             f"give a {problem.mesh_dim}D mesh",
         )
-    least = mesh.comm.allreduce(mesh.geometry.x.min(axis=0), MPI.MIN)[: problem.mesh_dim]
-    for label, low, allowed in zip(problem.labels, least, problem.lower, strict=True):
+    for j, (label, allowed) in enumerate(zip(problem.labels, problem.lower, strict=True)):
+        low = mesh.comm.allreduce(float(mesh.geometry.x[:, j].min(initial=np.inf)), MPI.MIN)
         if low < allowed - 1e-12:
             raise MeshError(
                 f"the mesh reaches {low:g} in {label}, below the least value {allowed:g}",

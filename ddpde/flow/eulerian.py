@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import dolfinx.fem.petsc
 import numpy as np
@@ -10,7 +11,7 @@ from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 from petsc4py import PETSc
 
-from ddpde.comm import log
+from ddpde.comm import log, sum_over_ranks
 from ddpde.energy import Energy, entropy
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import check_mass, check_mesh
@@ -31,7 +32,7 @@ class EulerianFlow:
         self.comm = mesh.comm
         self.schedule = problem.schedule
         self._temperature = problem.temperature
-        self.energy = Energy(problem, reduce=self._sum)
+        self.energy = Energy(problem, reduce=partial(sum_over_ranks, self.comm))
         nodes = self.space.nodes
         self._S = self.energy.features.values(nodes)
         self._r = self.energy.regulariser(nodes)
@@ -87,7 +88,7 @@ class EulerianFlow:
                 masses[self._rim].sum(),
             ]
         )
-        regulariser, negentropy, mass, rim = self._sum(local)
+        regulariser, negentropy, mass, rim = sum_over_ranks(self.comm, local)
         return {
             "risk": risk,
             "free_energy": risk + regulariser + self._temperature * negentropy,
@@ -129,9 +130,6 @@ class EulerianFlow:
         masses = self._masses.getArray(readonly=True)
         return self.energy.predictions(self._S[: self.space.owned_nodes], masses)
 
-    def _sum(self, partial: np.ndarray) -> np.ndarray:
-        return self.comm.allreduce(partial) if self.comm.size > 1 else partial
-
 
 def _rim_cells(problem: Problem, space: Space) -> np.ndarray:
     """Owned cells at the artificial boundary: the natural ends of coordinates do not count."""
@@ -141,5 +139,5 @@ def _rim_cells(problem: Problem, space: Space) -> np.ndarray:
     centres = dmesh.compute_midpoints(mesh, space.tdim - 1, facets)[:, : space.gdim]
     artificial = np.all(centres > np.asarray(problem.lower) + 1e-12, axis=1)
     cells = mesh.topology.connectivity(space.tdim - 1, space.tdim)
-    touched = [cells.links(f)[0] for f in facets[artificial]]
-    return np.unique(np.array(touched, dtype=np.int32))
+    touched = np.array([cells.links(f)[0] for f in facets[artificial]], dtype=np.int32)
+    return np.unique(touched[touched < space.n_cells])

@@ -8,11 +8,14 @@ the reference cell, which gives the density.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from ddpde.comm import sum_over_ranks
 from ddpde.energy import Energy
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import check_mass, check_mesh
@@ -49,7 +52,7 @@ class LagrangianFlow:
         self._fit = np.linalg.pinv(rule.basis(degree))
         self._slopes = tabulate(legendre(rule.cell, degree), rule.reference, derivatives=1)[1]
         self._reference_density = masses / total / rule.reference_weights
-        self.energy = Energy(problem, reduce=self._sum)
+        self.energy = Energy(problem, reduce=partial(sum_over_ranks, self.comm))
         self.state = PETSc.Vec().createMPI((rule.points.size, None), comm=self.comm)
         self.state.setArray(rule.points.ravel())
 
@@ -68,7 +71,7 @@ class LagrangianFlow:
         risk = self.energy.risk(
             self.energy.predictions(self.energy.features.values(points), self._masses)
         )
-        regulariser, mass = self._sum(
+        regulariser, mass = sum_over_ranks(self.comm, 
             np.array([self._masses @ self.energy.regulariser(points), self._masses.sum()])
         )
         volume = self._volume(points.reshape(self._shape))
@@ -97,6 +100,3 @@ class LagrangianFlow:
     def _volume(self, positions: np.ndarray) -> np.ndarray:
         geometry = np.einsum("nq,cqg->cng", self._fit, positions)
         return jacobian_determinant(np.einsum("aqn,cng->cqga", self._slopes, geometry))
-
-    def _sum(self, partial: np.ndarray) -> np.ndarray:
-        return self.comm.allreduce(partial) if self.comm.size > 1 else partial

@@ -45,7 +45,8 @@ class RidgeUnit:
     def __call__(self, x: Array, theta: Array) -> Array:
         first_w = self.bias + self.output_weight
         xp = namespace(theta)
-        z = theta[:, first_w:] @ xp.asarray(x, dtype=theta.dtype).T
+        # in this order XLA reads parameters stored (D, n), as the particles do, without a transpose
+        z = (xp.asarray(x, dtype=theta.dtype) @ theta[:, first_w:].T).T
         if self.bias:
             z = z + theta[:, first_w - 1 : first_w]
         out = self.activation(z)
