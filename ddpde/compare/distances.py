@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import wasserstein_distance
 
 from ddpde.space import Law
 
@@ -19,29 +18,59 @@ def directions(dim: int, count: int = 12) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def sliced_w1(cloud: np.ndarray, points: np.ndarray, masses: np.ndarray) -> float:
-    """W₁ between particles (n, k) and weighted points (m, k), averaged over `directions`.
+class SlicedW1:
+    """W₁ to a law, averaged over `directions`; in 1D W₁ itself.
 
-    In 1D this is W₁ itself, exact for the weighted points. Cost O((n + m) log(n + m)) a direction.
+    The law's weighted points are projected and sorted once, so that a cloud of n particles costs
+    O(n log n) a direction, however fine the law's mesh is. Exact for the weighted points.
     """
-    total = 0.0
-    chosen = directions(cloud.shape[1])
-    for vector in chosen:
-        total += wasserstein_distance(cloud @ vector, points @ vector, v_weights=masses)
-    return total / len(chosen)
+
+    def __init__(self, law: Law) -> None:
+        points, masses = law.points(16 if law.gdim == 1 else 5)
+        kept = masses > 1e-12 * masses.max()  # the rest moves no distance
+        points, masses = points[kept], masses[kept] / masses[kept].sum()
+        self._directions = directions(law.gdim)
+        self._quantiles = [_Quantiles(points @ v, masses) for v in self._directions]
+
+    def __call__(self, cloud: np.ndarray) -> float:
+        """Distance of equally weighted particles (n, k) to the law."""
+        pairs = zip(self._directions, self._quantiles, strict=True)
+        return float(np.mean([quantiles.distance(cloud @ v) for v, quantiles in pairs]))
 
 
-def floor(law: Law, count: int, *, repeats: int, rng: np.random.Generator) -> np.ndarray:
+class _Quantiles:
+    """Quantile function Q of weighted points on the line, with its integral."""
+
+    def __init__(self, x: np.ndarray, masses: np.ndarray) -> None:
+        order = np.argsort(x)
+        self._x, m = x[order], masses[order]
+        self._levels = np.concatenate([[0.0], np.cumsum(m)])
+        self._levels[-1] = 1.0
+        self._integral = np.concatenate([[0.0], np.cumsum(m * self._x)])
+
+    def distance(self, cloud: np.ndarray) -> float:
+        """∫ |C(u) − Q(u)| du, C the quantile function of the cloud: constant on n steps.
+
+        On a step (a, b) with C = c the sign changes at most once, at u* = P(x ≤ c).
+        """
+        c = np.sort(cloud)
+        grid = np.arange(len(c) + 1) / len(c)
+        a, b = grid[:-1], grid[1:]
+        crossing = self._levels[np.searchsorted(self._x, c, side="right")]
+        middle = np.clip(crossing, a, b)
+        at_grid = np.interp(grid, self._levels, self._integral)
+        at_middle = np.interp(middle, self._levels, self._integral)
+        below = c * (middle - a) - (at_middle - at_grid[:-1])
+        above = (at_grid[1:] - at_middle) - c * (b - middle)
+        return float((below + above).sum())
+
+
+def floor(
+    law: Law, distance: SlicedW1, count: int, *, repeats: int, rng: np.random.Generator
+) -> np.ndarray:
     """Distances (repeats,) of `count` independent draws of the law to the law itself.
 
     No cloud of that size can be expected to come closer.
     """
-    points, masses = weighted_points(law)
-    return np.array([sliced_w1(law.sample(count, rng), points, masses) for _ in range(repeats)])
-
-
-def weighted_points(law: Law) -> tuple[np.ndarray, np.ndarray]:
-    """The law's points and masses, as fine as distances need, without empty ones."""
-    points, masses = law.points(16 if law.gdim == 1 else 5)
-    kept = masses > 1e-12 * masses.max()
-    return points[kept], masses[kept]
+    draws = law.sample(repeats * count, rng).reshape(repeats, count, -1)
+    return np.array([distance(cloud) for cloud in draws])

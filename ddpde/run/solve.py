@@ -37,7 +37,7 @@ class SolverOptions:
     space: str = "eulerian"
     degree: int = 3
     method: str = "auto"
-    rtol: float = 1e-7
+    rtol: float = 1e-6
     dt: float | None = None
 
     def __post_init__(self) -> None:

@@ -84,9 +84,9 @@ class Space:
         Gauss points of the rules used for entropy and laws, and a lattice that reaches facets.
         """
         kind = basix.CellType[self.cell]
-        lattice = basix.create_lattice(kind, self.degree + 2, basix.LatticeType.gll, True)
-        gauss = [basix.make_quadrature(kind, 2 * self.degree + 2)[0]]
-        return tabulate(legendre(self.cell, self.degree), np.vstack([*gauss, lattice]))
+        lattice = basix.create_lattice(kind, self.degree + 2, basix.LatticeType.equispaced, True)
+        gauss = basix.make_quadrature(kind, 2 * self.degree + 2)[0]
+        return tabulate(legendre(self.cell, self.degree), np.vstack([gauss, lattice]))
 
     @cached_property
     def coupling(self) -> PETSc.Mat:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddpde.compare import Extrapolation, Rate, extrapolate, fit_rate, floor, half_width, sliced_w1
-from ddpde.compare.distances import weighted_points
+from ddpde.compare import Extrapolation, Rate, SlicedW1, extrapolate, fit_rate, floor, half_width
+from ddpde.space import Law
 from ddpde.validate.experiments import Experiments
 from ddpde.validate.solutions import Solutions
 
@@ -53,8 +53,7 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
     pde = solutions.main
     gaps = experiments.risk - pde.risk()[:, None]
     widths, n_times = experiments.widths, len(experiments.times)
-    w1 = _distances(solutions, experiments)
-    floors = _floors(solutions, widths, seed)
+    w1, floors = _distances(pde.laws, experiments, seed)
     mean = np.stack([c.mean(axis=2) for c in experiments.coordinates])  # (w, t, R, k)
     mean_gap = np.moveaxis(mean - pde.mean()[:, None, :], 2, -1)  # (w, t, k, R)
     bias, bias_half = experiments.step_bias.mean(axis=-1), half_width(experiments.step_bias)
@@ -86,26 +85,19 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
     )
 
 
-def _distances(solutions: Solutions, experiments: Experiments) -> np.ndarray:
-    """(n_widths, n_times, replicas)."""
-    targets = [weighted_points(law) for law in solutions.main.laws]
-    return np.array(
-        [
-            [
-                [sliced_w1(cloud, *target) for cloud in clouds]
-                for clouds, target in zip(c, targets, strict=True)
-            ]
-            for c in experiments.coordinates
-        ]
-    )
-
-
-def _floors(solutions: Solutions, widths: np.ndarray, seed: int) -> np.ndarray:
-    """(n_widths, n_times, draws)."""
+def _distances(
+    laws: list[Law], experiments: Experiments, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the particles (n_widths, n_times, replicas) and of independent draws (…, draws)."""
     rng = np.random.default_rng([seed, 1])
-    return np.array(
-        [
-            [floor(law, int(n), repeats=_FLOOR_DRAWS, rng=rng) for law in solutions.main.laws]
-            for n in widths
-        ]
-    )
+    ours, floors = [], []
+    for i, law in enumerate(laws):
+        distance = SlicedW1(law)
+        ours.append([[distance(cloud) for cloud in c[i]] for c in experiments.coordinates])
+        floors.append(
+            [
+                floor(law, distance, int(n), repeats=_FLOOR_DRAWS, rng=rng)
+                for n in experiments.widths
+            ]
+        )
+    return np.swapaxes(ours, 0, 1), np.swapaxes(floors, 0, 1)
