@@ -1,0 +1,152 @@
+"""Risk gap over N: fitted slope, the −1 guide, and what is not resolved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ddpde.report.figures.drawing import (
+    INK,
+    MUTED,
+    PDE,
+    SMALL,
+    Drawing,
+    Figure,
+    Panel,
+    chosen,
+    log_ticks,
+    swatch,
+    width_ticks,
+)
+from ddpde.report.folder import Content
+from ddpde.report.numerals import known, short, sig
+
+FIT = "#b8432f"
+
+
+def resolution(comparison: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each gap (n_widths, n_times) exceeds its noise, and its upper bound.
+
+    The noise is the 95 % half width of the Monte Carlo mean and the error of everything else.
+    """
+    gap = np.abs(np.array(comparison["gap"], dtype=float))
+    noise = np.array(comparison["gap_half"], dtype=float)
+    noise = noise + np.array(comparison["deterministic"], dtype=float)
+    return gap > noise, gap + noise
+
+
+def figure(content: Content) -> Figure | None:
+    """One panel a time, on the same axes."""
+    comparison = content.comparison
+    if comparison is None or len(comparison["widths"]) < 2:
+        return None
+    times = content.times
+    indices = chosen(len(times), 3, first=1)
+    resolved, bound = resolution(comparison)
+    gap = np.abs(np.array(comparison["gap"], dtype=float))
+    shown = np.where(resolved, gap, bound)[:, indices]
+    limits = shown.min() / 4, shown.max() * 3
+    panels = [_panel(comparison, i, times[i], limits) for i in indices]
+    legend = [
+        (swatch("errorbar", INK), "|gap| with 95 % interval"),
+        (swatch("marker", INK, marker="v", fill="#ffffff"), "not resolved: upper bound"),
+        (swatch("line", FIT), "fitted power of N"),
+        (swatch("dash", MUTED), "guide, slope −1"),
+        (swatch("bar", "#ffffff", fill="#d3e0ec"), "below the error budget of PDE and step"),
+    ]
+    fitted = [_words(slope(comparison, i), times[i]) for i in indices]
+    left_out = resolved[:, indices].size - int(resolved[:, indices].sum())
+    caption = (
+        "Mean risk of the networks minus risk of the PDE over the width N, both axes logarithmic "
+        f"and shared. Slope: {'; '.join(fitted)}. "
+    )
+    if left_out:
+        caption += (
+            f"{left_out} of {resolved[:, indices].size} gaps are smaller than their own noise "
+            "(Monte Carlo and error budget together): open triangles mark the most they can be, "
+            "and say nothing about agreement below that. A slope is given only where every gap "
+            "is resolved. "
+        )
+    caption += "Independent neurons give slope −1 exactly."
+    return Figure("gaps", "Risk gap over the width", caption, panels, legend)
+
+
+def slope(comparison: dict[str, Any], i: int) -> dict[str, float] | None:
+    """Exponent of N with its interval at time index i; None unless every gap is resolved."""
+    rate = comparison["rate"][i]
+    return rate if known(rate["slope"]) and resolution(comparison)[0][:, i].all() else None
+
+
+def _words(rate: dict[str, float] | None, time: float) -> str:
+    if rate is None:
+        return f"not resolved at t = {short(time)}"
+    low, high = _decimal(rate["low"]), _decimal(rate["high"])
+    return f"{_decimal(rate['slope'])} [{low}, {high}] at t = {short(time)}"
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _panel(comparison: dict[str, Any], i: int, time: float, limits: tuple[float, float]) -> Panel:
+    widths = np.array(comparison["widths"], dtype=float)
+    gap = np.abs(np.array(comparison["gap"], dtype=float)[:, i])
+    half = np.array(comparison["gap_half"], dtype=float)[:, i]
+    resolved, bound = (a[:, i] for a in resolution(comparison))
+    budget = comparison["deterministic"][i]
+    rate = slope(comparison, i)
+    with Drawing(SMALL, left=44) as d:
+        axes = d.axes
+        width_ticks(axes, widths)
+        axes.set_yscale("log")
+        axes.set_ylim(*limits)
+        log_ticks(axes.yaxis, *limits)
+        if budget and budget > limits[0]:
+            axes.axhspan(limits[0], budget, color=PDE, alpha=0.18, linewidth=0)
+        if resolved.any():
+            guide(axes, widths[resolved], gap[resolved], -1.0, over=widths)
+        if rate is not None:
+            weights = (gap / half) ** 2
+            centre = np.average(np.log(widths), weights=weights)
+            level = np.average(np.log(gap), weights=weights)
+            line = np.exp(level + rate["slope"] * (np.log(widths) - centre))
+            axes.plot(widths, line, color=FIT, linewidth=1.6)
+        if resolved.any():
+            low = np.minimum(half, gap * 0.999)[resolved]
+            axes.errorbar(
+                widths[resolved],
+                gap[resolved],
+                yerr=[low, half[resolved]],
+                fmt="o",
+                color=INK,
+                elinewidth=1.1,
+                zorder=4,
+            )
+        if not resolved.all():
+            axes.plot(
+                widths[~resolved], bound[~resolved], "v", mfc="white", mec=INK, ms=7, zorder=4
+            )
+        axes.set(xlabel="width N", title=f"t = {short(time)}")
+        label = "slope not resolved" if rate is None else f"slope {_decimal(rate['slope'])}"
+        axes.set_title(label, loc="right", fontsize=10.5)
+    each = [
+        f"N = {w:.0f}: {sig(g)}" if r else f"N = {w:.0f}: not resolved, at most {sig(b)}"
+        for w, g, r, b in zip(widths, gap, resolved, bound, strict=True)
+    ]
+    return d.panel(f"Risk gap over N at t = {short(time)}: {'; '.join(each)}. {label}.")
+
+
+def guide(
+    axes: Axes,
+    widths: np.ndarray,
+    values: np.ndarray,
+    slope: float,
+    over: np.ndarray | None = None,
+) -> None:
+    """A dashed line of the expected slope through the middle of the values, drawn `over` widths."""
+    centre, level = np.log(widths).mean(), np.log(values).mean()
+    ends = widths if over is None else over
+    line = np.exp(level + slope * (np.log(ends) - centre))
+    axes.plot(ends, line, "--", color=MUTED, linewidth=1.1)

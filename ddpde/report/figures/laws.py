@@ -1,0 +1,213 @@
+"""Figure 1: the PDE's law with the particles, at a few times."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from scipy.interpolate import griddata
+from scipy.ndimage import gaussian_filter
+
+from ddpde.report.figures.drawing import (
+    BARS,
+    BARS_EDGE,
+    INK,
+    PDE,
+    SMALL,
+    Drawing,
+    Figure,
+    Panel,
+    chosen,
+    swatch,
+)
+from ddpde.report.folder import Content
+from ddpde.report.numerals import counted, grouped, short, sig, spelled
+from ddpde.space import Law
+
+_PALE = LinearSegmentedColormap.from_list("pale", ["#f4f8fc", "#c3d9ee", "#86b3dc", "#3f82bd"])
+_DOT = "#8a2c0d"
+_SHOWN_DOTS = 400
+
+
+def figure(content: Content) -> Figure | None:
+    """Small multiples over time: curves in 1D, density maps in 2D, marginals in 3D."""
+    if not content.laws:
+        return None
+    # rows of three panels: two where there are times enough, one in 3D with its two marginals
+    indices = chosen(len(content.laws), 6 if content.dim < 3 and len(content.laws) > 5 else 3)
+    particles = content.arrays.get("particles")
+    if content.dim == 1:
+        return _curves(content, indices, particles)
+    return _maps(content, indices, particles)
+
+
+def _curves(content: Content, indices: list[int], particles: np.ndarray | None) -> Figure:
+    laws = [content.laws[i] for i in indices]
+    clouds = [None if particles is None else particles[i].ravel() for i in indices]
+    ends = [_range(law, 0) for law in laws]
+    ends += [tuple(np.quantile(c, [5e-4, 1 - 5e-4])) for c in clouds if c is not None]
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    least = min(law.curve()[0].min() for law in laws)
+    margin = 0.04 * (high - low)
+    # up to the end of the mesh where that is near, and never far beyond it
+    low = least if low - least < 4 * margin else low - margin
+    high += margin
+    bars = [None if cloud is None else _histogram(cloud) for cloud in clouds]
+    lines = [law.curve() for law in laws]
+    tops, clipped = [], False
+    for (x, density), bar in zip(lines, bars, strict=True):
+        top = float(density[(x >= low) & (x <= high)].max())
+        if bar is not None and top > 3.0 * bar[0].max():
+            top, clipped = 2.0 * float(bar[0].max()), True
+        tops.append(max(top, bar[0].max() if bar is not None else 0.0))
+    shared = max(tops) < 3.0 * min(tops)
+    panels = []
+    for law, bar, (x, density), top in zip(laws, bars, lines, tops, strict=True):
+        inside = (x >= low) & (x <= high)
+        with Drawing(SMALL, left=38) as d:
+            if bar is not None:
+                d.axes.stairs(*bar, fill=True, color=BARS)
+                d.axes.stairs(*bar, color=BARS_EDGE, linewidth=0.8)
+            d.axes.plot(x[inside], density[inside], color=PDE, linewidth=1.9)
+            d.axes.set(xlim=(low, high), ylim=(0, 1.06 * (max(tops) if shared else top)))
+            d.axes.set(xlabel=content.labels[0], title=f"t = {short(law.time)}")
+            d.axes.locator_params(nbins=5)
+        mean = law.expectation(lambda p: p[:, 0])
+        over = " over the histogram of the particles" if bar is not None else ""
+        panels.append(
+            d.panel(
+                f"Density of {content.labels[0]} at t = {short(law.time)}{over}: "
+                f"mean {sig(mean)}, peak {sig(law.peak())}."
+            )
+        )
+    scale = (
+        "All panels share both axes."
+        if shared
+        else "All panels share the horizontal axis; the density has its own scale in each, "
+        f"as its peak goes from {sig(tops[0], 2)} to {sig(tops[-1], 2)}."
+    )
+    cut = " Where the density is far higher than a bar can be, its line is cut off." * clipped
+    legend = [(swatch("line", PDE), "density of the PDE")]
+    seen = (
+        f"The law of {content.labels[0]} at {spelled(len(indices))} times: the PDE’s density (line)"
+    )
+    if particles is not None:
+        _, replicas, width, _ = particles.shape
+        legend.append((swatch("bar", BARS_EDGE, fill=BARS), "histogram of the particles"))
+        seen += (
+            f" over the histogram of {grouped(replicas * width)} particles "
+            f"(N = {width}, {counted(replicas, 'replica')})"
+        )
+    return Figure("laws", "The law over time", f"{seen}. {scale}{cut}", panels, legend)
+
+
+def _histogram(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Densities and edges; about 30 bars over the bulk, the tails included."""
+    low, high = np.quantile(cloud, [0.005, 0.995])
+    size = max(high - low, 1e-9 * max(1.0, abs(high))) / 30
+    first, last = np.floor((cloud.min() - low) / size), np.ceil((cloud.max() - low) / size)
+    first, last = max(first, -200.0), min(last, 230.0)
+    edges = low + size * np.arange(first, last + 1)
+    counts, edges = np.histogram(cloud, edges)
+    return counts / (cloud.size * size), edges
+
+
+def _range(law: Law, axis: int, tail: float = 2e-4) -> tuple[float, float]:
+    """Interval of a coordinate outside of which there is next to no mass."""
+    points, masses = law.points(4)
+    order = np.argsort(points[:, axis])
+    cumulated = np.cumsum(masses[order]) / masses.sum()
+    index = np.searchsorted(cumulated, [tail, 1 - tail])
+    low, high = points[order, axis][np.minimum(index, len(order) - 1)]
+    return float(low), float(high)
+
+
+def _maps(content: Content, indices: list[int], particles: np.ndarray | None) -> Figure:
+    laws = [content.laws[i] for i in indices]
+    pairs = [(0, 1)] if content.dim == 2 else [(0, 1), (0, 2)]
+    box = []
+    for axis in range(content.dim):
+        ends = np.array([_range(law, axis, 2e-3) for law in laws])
+        pad = 0.06 * (ends.max() - ends.min())
+        box.append((ends.min() - pad, ends.max() + pad))
+    panels = []
+    for pair in pairs:
+        for law, i in zip(laws, indices, strict=True):
+            dots = None if particles is None else particles[i, 0, :_SHOWN_DOTS][:, pair]
+            panels.append(_map(law, pair, box, dots, content.labels))
+    what = "density" if content.dim == 2 else "marginal densities"
+    legend = [(swatch("bar", "#4d8cc0", fill="#9dc1e0"), f"{what} of the PDE")]
+    names = ", ".join(content.labels)
+    seen = (
+        f"The law of ({names}) at {spelled(len(laws))} times: the {what} of the PDE, darkest at "
+        "the peak of each panel (the peak’s value stands above it)"
+    )
+    if particles is not None:
+        _, replicas, width, _ = particles.shape
+        count = min(width, _SHOWN_DOTS)
+        legend.append((swatch("marker", _DOT, marker="."), f"{counted(count, 'particle')}"))
+        seen += (
+            f"; on top {'the' if count == width else f'{count} of the'} {grouped(width)} "
+            f"particles of one of {counted(replicas, 'replica')}"
+        )
+    caption = f"{seen}. All panels share both axes, which have the same scale."
+    return Figure("laws", "The law over time", caption, panels, legend)
+
+
+def _map(
+    law: Law,
+    pair: tuple[int, int],
+    box: list[tuple[float, float]],
+    dots: np.ndarray | None,
+    labels: list[str],
+) -> Panel:
+    (x0, x1), (y0, y1) = box[pair[0]], box[pair[1]]
+    left, bottom, top = 42, 38, 24
+    inner = SMALL[0] - left - 10
+    height = int(np.clip(inner * (y1 - y0) / (x1 - x0), 0.6 * inner, 1.3 * inner))
+    x, y, z = _grid(law, pair, (x0, x1), (y0, y1))
+    peak = float(z.max())
+    with Drawing((SMALL[0], height + bottom + top), left=left, bottom=bottom, top=top) as d:
+        levels = peak * np.array([0.02, *np.arange(0.1, 1.01, 0.1)])
+        d.axes.contourf(x, y, z, levels=levels, cmap=_PALE)
+        d.axes.contour(x, y, z, levels=levels[:-1:2], colors="#2b5f8d", linewidths=0.6)
+        if dots is not None:
+            d.axes.scatter(*dots.T, s=3.6, color=_DOT, linewidths=0, alpha=0.7)
+        d.axes.set_xlim(x0, x1)
+        d.axes.set_ylim(y0, y1)
+        d.axes.set_aspect("equal", adjustable="box")
+        d.axes.set(xlabel=labels[pair[0]], title=f"t = {short(law.time)}")
+        d.axes.set_ylabel(labels[pair[1]], rotation=0, labelpad=6)
+        d.axes.set_title(f"peak {sig(peak, 2)}", loc="right", color=INK, fontsize=10.5)
+        d.axes.locator_params(nbins=5)
+    over = f" with {len(dots)} particles on top" if dots is not None else ""
+    return d.panel(
+        f"Density over ({labels[pair[0]]}, {labels[pair[1]]}) at t = {short(law.time)}{over}; "
+        f"peak {sig(peak, 2)}."
+    )
+
+
+def _grid(
+    law: Law, pair: tuple[int, int], x_range: tuple[float, float], y_range: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Density on a rectangular grid: interpolated in 2D, a smoothed marginal in 3D."""
+    if law.gdim == 2:
+        x, y = np.linspace(*x_range, 90), np.linspace(*y_range, 90)
+        lattice = np.linspace(0.06, 0.94, 4)
+        reference = np.stack(np.meshgrid(lattice, lattice), axis=-1).reshape(-1, 2)
+        if law.cell == "triangle":
+            reference = reference[reference.sum(axis=1) < 1.0]
+        points, density, _ = law.at(reference)
+        mesh = np.meshgrid(x, y)
+        z = griddata(points.reshape(-1, 2), density.ravel(), tuple(mesh), fill_value=0.0)
+        return x, y, np.maximum(z, 0.0)
+    points, masses = law.points(5)
+    z, x, y = np.histogram2d(
+        points[:, pair[0]],
+        points[:, pair[1]],
+        bins=30,
+        range=(x_range, y_range),
+        weights=masses,
+    )
+    # the bins and the mesh's points beat against each other: smooth over a bin
+    z = gaussian_filter(z.T, 1.0) / ((x[1] - x[0]) * (y[1] - y[0]))
+    return 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1]), np.maximum(z, 0.0)

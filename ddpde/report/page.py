@@ -1,0 +1,121 @@
+"""write(): the page of a folder, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import ddpde
+from ddpde.errors import DdpdeError
+from ddpde.report import words
+from ddpde.report.equations import equations
+from ddpde.report.figures import figures
+from ddpde.report.folder import Content, read
+from ddpde.report.numerals import MISSING, counted, known, proper, short, sig
+from ddpde.report.settings import groups
+from ddpde.report.tables import tables
+
+NAME = "report.html"
+
+
+def write(folder: Path) -> Path:
+    """Write `folder/report.html` from what `ddpde validate` or `ddpde run` left in `folder`.
+
+    Returns its path. DdpdeError where the folder holds neither, or the page cannot be written.
+    """
+    content = read(Path(folder))
+    page = render(content)
+    path = content.folder / NAME
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise DdpdeError(f"cannot write {path}: {error}") from error
+    return path
+
+
+def render(content: Content) -> str:
+    """The page as text."""
+    loader = PackageLoader("ddpde.report", "templates")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["raw"] = Markup
+    return environment.get_template("page.html").render(
+        style=loader.get_source(environment, "style.css")[0],
+        kind="validation" if content.summary else "run",
+        title=words.title(content),
+        name=content.case.get("name") or content.case["problem"],
+        abstract=words.abstract(content),
+        verdict=_verdict(content),
+        figures=figures(content),
+        tables=tables(content),
+        equations=equations(content),
+        problem=words.described(content),
+        settings=groups(content),
+        repeat=_repeat(content),
+        hashes=content.hashes,
+        version=ddpde.__version__,
+    )
+
+
+def _verdict(content: Content) -> dict[str, Any] | None:
+    """Checks as text, failed ones first, with the words of the badge."""
+    if content.summary is None:
+        return None
+    checks = sorted(content.summary["verdict"]["checks"], key=lambda c: c["passed"])
+    failed = sum(not check["passed"] for check in checks)
+    total = counted(len(checks), "check")
+    return {
+        "passed": failed == 0,
+        "word": "Passed" if failed == 0 else "Failed",
+        "count": f"all {total} passed" if failed == 0 else f"{failed} of {total} failed",
+        "checks": [
+            {
+                **check,
+                "value": _plain(check["value"]),
+                "bound": _plain(check["bound"]),
+                "detail": proper(check["detail"]),
+            }
+            for check in checks
+        ],
+    }
+
+
+def _plain(value: float | None) -> str:
+    if not known(value):
+        return "not a number" if value is not None else MISSING
+    assert value is not None
+    return short(value) if float(f"{value:.2g}") == value else sig(value, 2)
+
+
+def _repeat(content: Content) -> dict[str, Any]:
+    """Command, and versions as text; a plain run does not record them."""
+    summary = content.summary
+    if summary is None:
+        return {"command": "ddpde run case.toml", "versions": [], "rows": []}
+    environment = summary["environment"]
+    command = environment["command"]
+    if not command.startswith("ddpde validate"):
+        source = summary["case"].get("source")
+        command = f"ddpde validate {source}" if source else "ddpde.validate.validate(case, folder)"
+    versions = [("ddpde", environment["ddpde"]), ("Python", environment["python"])]
+    versions += list(environment["libraries"].items())
+    rows = [
+        ("Date", environment["date"]),
+        ("Machine", environment["machine"]),
+        ("MPI ranks", str(environment["ranks"])),
+        ("Duration", f"{sig(summary['wall'], 2)} s"),
+    ]
+    plan = summary["case"]["particles"]
+    if plan:
+        rows.append(("Seed", str(plan["seed"])))
+    return {"command": command, "versions": versions, "rows": rows}

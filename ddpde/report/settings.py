@@ -1,0 +1,107 @@
+"""Settings of both methods, and what is accepted, as lists of (name, words)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddpde.report.folder import Content
+from ddpde.report.numerals import counted, grouped, known, short, sig
+from ddpde.report.words import SPACES, method, value
+
+Rows = list[tuple[str, str]]
+
+
+def groups(content: Content) -> list[tuple[str, Rows]]:
+    """Headed lists: the PDE, its second discretisation, the networks, acceptance."""
+    summary = content.summary
+    if summary is None:
+        mass = abs(content.history["mass"] - 1).max()
+        rim = content.history["boundary_mass"].max()
+        rows = _discretisation(content.run)
+        rows += [
+            ("Steps taken", grouped(len(content.history["t"]) - 1)),
+            ("Largest drift of the mass", sig(mass, 2)),
+            ("Largest mass at the rim", sig(rim, 2)),
+        ]
+        return [("Solution of the PDE", rows)]
+    out = [("Solution of the PDE", _solution(summary["pde"]))]
+    if summary["cross_check"]:
+        out.append(("Second discretisation", _solution(summary["cross_check"])))
+    if summary["case"]["particles"] and summary["particles"]:
+        out.append(("Networks", _networks(summary)))
+    names = {
+        "reference_rtol": "PDE against reference, relative",
+        "cross_check_rtol": "second discretisation against reference, relative",
+        "level": "probability of a false alarm against the networks",
+        "w1_over_floor": "W₁ over its floor",
+    }
+    accepted = summary["case"]["acceptance"]
+    out.append(
+        (
+            "Acceptance",
+            [(_first(names.get(k, k.replace("_", " "))), value(v)) for k, v in accepted.items()],
+        )
+    )
+    return out
+
+
+def _first(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _discretisation(settings: dict[str, Any]) -> Rows:
+    step = (
+        f"fixed, {short(settings['dt'])}"
+        if settings.get("dt")
+        else (f"adaptive, relative tolerance {short(settings['rtol'])}")
+    )
+    return [
+        ("Space", _first(SPACES.get(settings["space"], settings["space"]))),
+        ("Degree", str(settings["degree"])),
+        ("Cells", f"{counted(settings['cells'], settings['cell'])}"),
+        ("Unknowns", grouped(settings["unknowns"])),
+        ("Time", _first(method(settings["method"]))),
+        ("Step", step),
+        ("MPI ranks", str(settings["ranks"])),
+    ]
+
+
+def _solution(run: dict[str, Any]) -> Rows:
+    rows = _discretisation(run["settings"])
+    rows += [
+        ("Steps taken", grouped(run["steps"])),
+        ("Largest drift of the mass", sig(run["mass_drift"], 2)),
+        ("Least density", sig(run["minimum"], 2)),
+        ("Largest mass at the rim", sig(run["boundary_mass"], 2)),
+        ("Initial mass off the mesh", sig(run["truncated_mass"], 2)),
+        ("Duration", f"{sig(run['wall'], 2)} s"),
+    ]
+    if not run["finished"]:
+        rows.append(("Finished", f"no, interrupted at t = {short(run['times'][-1])}"))
+    return [(name, text) for name, text in rows if known_text(text)]
+
+
+def known_text(text: str) -> bool:
+    """Leave out what was not recorded."""
+    return not text.startswith("—")
+
+
+def _networks(summary: dict[str, Any]) -> Rows:
+    plan, found = summary["case"]["particles"], summary["particles"]
+    rows = [
+        ("Widths N", ", ".join(map(grouped, plan["widths"]))),
+        ("Replicas", str(plan["replicas"])),
+        ("Step ε", short(plan["step_size"])),
+        ("Batch", str(plan["batch"])),
+        ("Arithmetic", plan["dtype"]),
+        ("Seed", str(plan["seed"])),
+        (
+            "Bias of the step",
+            f"from a step {plan['bias_factor']} times as long, N = {found['bias_width']}",
+        ),
+    ]
+    if summary["data"] is None and plan.get("risk_samples"):
+        rows.append(("Samples for a risk", grouped(plan["risk_samples"])))
+    if known(found.get("wall")):
+        rows.append(("Duration", f"{sig(found['wall'], 2)} s"))
+    return rows

@@ -1,0 +1,285 @@
+"""The tables of a report: rows of finished text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ddpde.compare import half_width
+from ddpde.report.figures.budget import NAMES, parts
+from ddpde.report.figures.distances import distance
+from ddpde.report.figures.gaps import resolution, slope
+from ddpde.report.folder import Content
+from ddpde.report.numerals import MISSING, fixed, known, pm, short, sig
+from ddpde.report.words import budget, limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """First column heads the rows. `note` says what the numbers are."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def tables(content: Content) -> list[Table]:
+    """Those that the content is enough for."""
+    if content.summary is None:
+        return [_run(content)]
+    made = [_risk(content), _means(content)]
+    if content.comparison is not None:
+        made += [_rates(content), _distances(content), _data(content)]
+    made.append(_budget(content))
+    return [table for table in made if table is not None and table.rows]
+
+
+def _run(content: Content) -> Table:
+    columns = {k: content.at_outputs(k) for k in ("risk", "free_energy", "mass", "boundary_mass")}
+    means = np.array([law_mean(law) for law in content.laws])
+    rows = [
+        [
+            short(t),
+            sig(columns["risk"][i], 7),
+            sig(columns["free_energy"][i], 7),
+            *[sig(v, 6) for v in means[i]],
+            sig(abs(columns["mass"][i] - 1), 2),
+            sig(columns["boundary_mass"][i], 2),
+        ]
+        for i, t in enumerate(content.times)
+    ]
+    head = ["t", "risk", "free energy", *[f"mean of {n}" for n in content.labels]]
+    return Table(
+        "Risk, energy and means at the output times",
+        [*head, "|mass − 1|", "mass at the rim"],
+        rows,
+        "A plain run measures no error of its own; a validation does.",
+    )
+
+
+def law_mean(law: Any) -> np.ndarray:
+    """Mean of each coordinate."""
+    points, masses = law.points()
+    return masses @ points
+
+
+def _lookup(reference: dict[str, Any] | None, key: str, time: float) -> float | None:
+    for t, value in zip(
+        (reference or {}).get("times", []), (reference or {}).get(key, []), strict=False
+    ):
+        if np.isclose(t, time, rtol=1e-12, atol=1e-14):
+            return value
+    return None
+
+
+def _risk(content: Content) -> Table:
+    summary, comparison = content.summary, content.comparison
+    assert summary is not None
+    errors, cross, reference = budget(content), summary["cross_check"], summary.get("reference")
+    has_reference = bool(reference) and "risk" in (reference or {})
+    head = ["t", "PDE"] + ["second method"] * bool(cross) + ["reference"] * has_reference
+    if comparison is not None:
+        width = comparison["widths"][-1]
+        head += [f"networks, N = {width}", "gap", "gap, N → ∞", "outcome"]
+    rows = []
+    for i, t in enumerate(content.times):
+        error = None if errors is None else float(errors[i])
+        row = [short(t), pm(summary["pde"]["risk"][i], error)]
+        if cross:
+            row.append(sig(cross["risk"][i], 8) if i < len(cross["risk"]) else MISSING)
+        if has_reference:
+            row.append(sig(_lookup(reference, "risk", t), 8))
+        if comparison is not None:
+            mean = float(np.mean(summary["particles"]["risk"][-1][i]))
+            half = comparison["gap_half"][-1][i]
+            far, spread = limit(comparison, i)
+            resolved = abs(far) > spread + comparison["deterministic"][i]
+            row += [pm(mean, half), pm(comparison["gap"][-1][i], half, signed=True)]
+            row += [pm(far, spread, signed=True), "resolved" if resolved else "not resolved"]
+        rows.append(row)
+    note = "PDE: ± the sum of its measured errors (mesh, time step, truncation)."
+    if errors is None:
+        note = "The error of the PDE was not measured."
+    if comparison is not None:
+        note += (
+            " Networks, gap and its extrapolation by a + b/N over all widths: ± the half width of "
+            "the 95 % interval over replicas. Not resolved: the extrapolated gap is smaller than "
+            "that interval and the error budget together."
+        )
+    return Table("Risk", head, rows, note)
+
+
+def _means(content: Content) -> Table | None:
+    summary, comparison = content.summary, content.comparison
+    assert summary is not None
+    reference, cross = summary.get("reference"), summary["cross_check"]
+    head, rows = ["t"], []
+    has_reference = "mean" in (reference or {})
+    ours = [_column(list(v)) for v in zip(*summary["pde"]["mean"], strict=True)]
+    theirs = [_column(list(v)) for v in zip(*cross["mean"], strict=True)] if cross else []
+    for name in content.labels:
+        head.append(f"mean of {name}, PDE")
+        if cross:
+            head.append("second method")
+        if has_reference:
+            head.append("reference")
+        if comparison is not None:
+            head.append(f"networks − PDE, N = {comparison['widths'][-1]}")
+    for i, t in enumerate(content.times):
+        row = [short(t)]
+        for j in range(len(content.labels)):
+            row.append(ours[j][i])
+            if cross:
+                row.append(theirs[j][i] if i < len(theirs[j]) else MISSING)
+            if has_reference:
+                row.append(sig(_lookup(reference, "mean", t), 6) if j == 0 else MISSING)
+            if comparison is not None:
+                gap, half = comparison["mean_gap"][-1][i][j], comparison["mean_half"][-1][i][j]
+                row.append(pm(gap, half, signed=True))
+        rows.append(row)
+    note = "The error of the PDE’s means is not measured by itself"
+    note += "; the second method shows its size." if cross else "."
+    if comparison is not None:
+        note += " Networks: ± the half width of the 95 % interval over replicas."
+    return Table("Means", head, rows, note)
+
+
+def _column(values: list[float]) -> list[str]:
+    """Numbers of one column, to the same decimal place: six digits of the largest."""
+    largest = max(map(abs, values))
+    decimals = 5 - math.floor(math.log10(largest)) if largest > 1e-9 else 6
+    return [fixed(v, min(max(decimals, 0), 12)) for v in values]
+
+
+def _interval(rate: dict[str, float] | None) -> str:
+    if rate is None or not known(rate["slope"]):
+        return "not resolved"
+    return f"{rate['slope']:.2f} [{rate['low']:.2f}, {rate['high']:.2f}]".replace("-", "−")
+
+
+def _rates(content: Content) -> Table:
+    comparison = content.comparison
+    assert comparison is not None
+    resolved, bound = resolution(comparison)
+    gap, half = np.array(comparison["gap"]), np.array(comparison["gap_half"])
+    head = ["t", *[f"gap, N = {w}" for w in comparison["widths"]], "slope in N"]
+    rows = []
+    for i, t in enumerate(content.times):
+        cells = [
+            pm(g, h, signed=True) if r else f"not resolved (|gap| < {sig(b, 2)})"
+            for g, h, r, b in zip(gap[:, i], half[:, i], resolved[:, i], bound[:, i], strict=True)
+        ]
+        rows.append([short(t), *cells, _interval(slope(comparison, i))])
+    return Table(
+        "Risk gap over the width",
+        head,
+        rows,
+        "Mean risk of the networks minus risk of the PDE, ± the half width of the 95 % interval "
+        "over replicas; not resolved where it is smaller than that and the error budget together. "
+        "Slope of log |gap| over log N with its 95 % bootstrap interval, expected −1; given only "
+        "where every gap is resolved.",
+    )
+
+
+def _distances(content: Content) -> Table:
+    comparison = content.comparison
+    assert comparison is not None
+    w1, half = np.array(comparison["w1"])[-1], np.array(comparison["w1_half"])[-1]
+    floor = np.array(comparison["floor"])[-1]
+    width = comparison["widths"][-1]
+    rows = [
+        [
+            short(t),
+            pm(w1[i], half[i]),
+            sig(floor[i], 3),
+            sig(comparison["floor_high"][-1][i], 3),
+            pm(w1[i] / floor[i], half[i] / floor[i]),
+            _interval(comparison["w1_rate"][i]),
+        ]
+        for i, t in enumerate(content.times)
+    ]
+    name = distance(content)
+    return Table(
+        f"{name[0].upper()}{name[1:]} to the PDE’s law, N = {width}",
+        ["t", "networks", "floor", "97.5 % quantile", "networks / floor", "slope in N"],
+        rows,
+        "Floor: mean distance of N independent draws of the PDE’s law from that law; the quantile "
+        "is that of a single draw. ± the half width of the 95 % interval over replicas. Slope over "
+        "all widths with its 95 % bootstrap interval; independent draws give about −½.",
+    )
+
+
+def _data(content: Content) -> Table | None:
+    data = (content.summary or {}).get("data")
+    comparison = content.comparison
+    if not data or comparison is None:
+        return None
+    labels = content.arrays.get("train_y")
+    with_error = labels is not None and bool(np.isin(labels, (-1.0, 1.0)).all())
+    tested = "test_risk" in data
+    head = ["", "train risk"] + ["test risk"] * tested
+    row = ["mean-field limit", sig(data["train_risk"], 5)]
+    if tested:
+        row.append(sig(data["test_risk"], 5))
+    if with_error:
+        head += ["train error"] + ["test error"] * tested
+        row += [_share(data["train_error"])] + [_share(data["test_error"])] * tested
+    rows = [row]
+    for i, width in enumerate(comparison["widths"]):
+        row = [f"networks, N = {width}"]
+        for part in ("train", "test")[: 1 + tested]:
+            row.append(_over_replicas(data[f"networks_{part}"][i]))
+        if with_error:
+            for part in ("train", "test")[: 1 + tested]:
+                errors = data.get(f"networks_{part}_error")
+                row.append(MISSING if errors is None else _over_replicas(errors[i], share=True))
+        rows.append(row)
+    return Table(
+        f"Training and held-out data at t = {short(content.times[-1])}",
+        head,
+        rows,
+        "Networks: mean over replicas ± the half width of its 95 % interval"
+        + ("; error: share of samples on the wrong side of f = 0." if with_error else "."),
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.2f}\u202f%"
+
+
+def _over_replicas(values: list[float], *, share: bool = False) -> str:
+    samples = np.array(values, dtype=float) * (100 if share else 1)
+    half = float(half_width(samples)) if len(samples) > 1 else None
+    if share and not half:
+        return f"{samples.mean():.2f}\u202f%"
+    return pm(float(samples.mean()), half) + ("\u202f%" if share else "")
+
+
+def _budget(content: Content) -> Table | None:
+    found = parts(content)
+    if not found:
+        return None
+    comparison = content.comparison
+    head = ["t", *[NAMES.get(name, name) for name in found], "sum"]
+    if comparison is not None:
+        head += [f"gap, N = {comparison['widths'][-1]}", "outcome"]
+        resolved, _ = resolution(comparison)
+    rows = []
+    for i, t in enumerate(content.times):
+        values = [errors[i] for errors in found.values()]
+        row = [short(t), *[sig(v, 2) for v in values], sig(sum(filter(known, values)), 2)]  # type: ignore[arg-type]
+        if comparison is not None:
+            row.append(sig(comparison["gap"][-1][i], 2))
+            row.append("resolved" if resolved[-1, i] else "not resolved")
+        rows.append(row)
+    note = "Absolute errors of the risk. A dash: not measured, and not in the sum."
+    if comparison is not None:
+        note += (
+            " Monte Carlo: half width of the 95 % interval of the mean risk at that width. Not "
+            "resolved: the gap is smaller than the sum."
+        )
+    return Table("Error budget", head, rows, note)

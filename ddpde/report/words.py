@@ -1,0 +1,182 @@
+"""Sentences made from the data: what was done, and what came out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from ddpde.problem import DataSet, GaussianInputs, GaussianLaw, IsotropicGaussians, RidgeUnit
+from ddpde.problem.activations import PiecewiseLinear
+from ddpde.report.folder import Content
+from ddpde.report.numerals import counted, grouped, known, listed, pm, short, sig
+
+SPACES = {
+    "eulerian": "discontinuous finite elements on a fixed mesh",
+    "lagrangian": "finite elements on a mesh that moves with the flow",
+}
+_SPACES_SHORT = {
+    "eulerian": ("discontinuous finite elements", "a fixed mesh"),
+    "lagrangian": ("finite elements", "a moving mesh"),
+}
+_METHODS = {
+    "rk3": "explicit Runge–Kutta, Bogacki–Shampine, order 3",
+    "rk5": "explicit Runge–Kutta, Dormand–Prince, order 5",
+    "rk8": "explicit Runge–Kutta, Verner, order 8",
+    "imex3": "additive Runge–Kutta, diffusion implicit, order 3",
+    "imex4": "additive Runge–Kutta, diffusion implicit, order 4",
+}
+
+
+def title(content: Content) -> str:
+    """The case's own title, or the problem's name."""
+    return content.case.get("title") or content.case["problem"].replace("_", " ").capitalize()
+
+
+def method(name: str) -> str:
+    """A time-stepping method in words."""
+    return f"{_METHODS[name]} ({name})" if name in _METHODS else name
+
+
+def space(settings: dict[str, Any]) -> str:
+    """A discretisation in words: finite elements of degree 3 on a fixed mesh of 96 intervals."""
+    elements, mesh = _SPACES_SHORT.get(settings["space"], ("elements", "a mesh"))
+    cells = counted(settings["cells"], settings["cell"])
+    return f"{elements} of degree {settings['degree']} on {mesh} of {cells}"
+
+
+def budget(content: Content) -> np.ndarray | None:
+    """Sum of the measured errors of the PDE's risk (n_times,); None where nothing was measured."""
+    errors = (content.summary or {}).get("errors") or {}
+    rows = [[x if known(x) else 0.0 for x in v] for v in errors.values() if any(map(known, v))]
+    return np.sum(rows, axis=0) if rows else None
+
+
+def limit(comparison: dict[str, Any], i: int, level: float = 0.05) -> tuple[float, float]:
+    """Gap extrapolated to infinite width at time index i, and half width of its interval."""
+    fit = comparison["risk_limit"][i]
+    return fit["limit"], float(stats.t.ppf(1 - level / 2, fit["dof"]) * fit["limit_se"])
+
+
+def abstract(content: Content) -> str:
+    """One sentence: what was solved, against what, and what came out."""
+    summary = content.summary
+    settings = summary["pde"]["settings"] if summary else content.run
+    end = f"t = {short(content.times[-1])}"
+    start = f"The distributional dynamics {_unknown(content)} is solved up to {end}"
+    if not content.finished:
+        start += ", where it was interrupted,"
+    start += f" by {space(settings)}"
+    risk = content.at_outputs("risk")
+    if summary is None:
+        steps = counted(len(content.history["t"]) - 1, "step")
+        return f"{start}; the risk goes from {sig(risk[0], 4)} to {sig(risk[-1], 4)} in {steps}."
+    errors = budget(content)
+    value = pm(float(risk[-1]), None if errors is None else float(errors[-1]))
+    if content.comparison is None:
+        others = ["reference values"] * bool(summary.get("reference"))
+        others += ["a second, independent discretisation"] * bool(summary.get("cross_check"))
+        against = f", and set against {listed(others)}" if others else ""
+        return f"{start}{against}; at {end} its risk is {value}."
+    comparison = content.comparison
+    widths = [grouped(w) for w in comparison["widths"]]
+    replicas = counted(len(summary["particles"]["risk"][0][0]), "replica")
+    if len(widths) > 1:
+        span, what = f"{widths[0]} to {widths[-1]}", "extrapolated to infinite width"
+    else:
+        span, what = widths[0], f"of {widths[0]} units"
+    gap, half = limit(comparison, -1)
+    resolved = abs(gap) > half + comparison["deterministic"][-1]
+    outcome = "is" if resolved else "is not resolved:"
+    return (
+        f"{start}, and set against {replicas} of networks of {span} units trained by stochastic "
+        f"gradient descent; at {end} the risk of the PDE is {value}, and the gap to the networks, "
+        f"{what}, {outcome} {pm(gap, half, signed=True)}."
+    )
+
+
+def _unknown(content: Content) -> str:
+    """Of what the law is sought."""
+    names, dim = content.labels, content.case.get("dimension")
+    if len(names) > 1:
+        return f"of θ = ({', '.join(names)})" if names[0] == "θ₁" else f"of ({', '.join(names)})"
+    if dim and dim != content.dim:
+        return f"of the law of {names[0]}, for units of {dim} parameters,"
+    return f"of the law of {names[0]}"
+
+
+def described(content: Content) -> list[tuple[str, str]]:
+    """The problem as (name, words), as far as it is known."""
+    case, problem = content.case, content.problem
+    rows = [("Problem", case["problem"])]
+    if problem is not None:
+        rows += [
+            ("Unit", _unit(problem.unit)),
+            ("Data", _data(problem.data)),
+            ("Initial law", _initial(problem.initial)),
+        ]
+    if case.get("dimension"):
+        rows.append(("Parameters of a unit", str(case["dimension"])))
+    rows.append(("Mesh coordinates", ", ".join(content.labels)))
+    if "loss" in case:
+        rows.append(("Loss", case["loss"].lower()))
+    if case.get("temperature") is not None:
+        rows.append(("Temperature T", short(case["temperature"])))
+        rows.append(("Ridge λ", short(case["ridge"])))
+    rows += [(_spaced(k), value(v)) for k, v in case["parameters"].items() if k not in _SHOWN]
+    return rows
+
+
+_SHOWN = {"temperature", "ridge", "loss"}
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def value(item: Any) -> str:
+    """A parameter of any plain type."""
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, int):
+        return grouped(item)
+    if isinstance(item, float):
+        return short(item)
+    if isinstance(item, list | tuple):
+        return ", ".join(map(value, item))
+    return "not given" if item is None else str(item)
+
+
+def _unit(unit: Any) -> str:
+    if not isinstance(unit, RidgeUnit):
+        return type(unit).__name__
+    inner = "⟨w, x⟩ + b" if unit.bias else "⟨w, x⟩"
+    front = "a · " if unit.output_weight else ""
+    activation = unit.activation
+    if isinstance(activation, PiecewiseLinear):
+        knots = ", ".join(
+            f"({short(k)}, {short(v)})"
+            for k, v in zip(activation.knots, activation.values, strict=True)
+        )
+        return f"{front}s({inner}), s piecewise linear through {knots}, constant outside"
+    return f"{front}{getattr(activation, '__name__', 's')}({inner})"
+
+
+def _data(data: Any) -> str:
+    if isinstance(data, DataSet):
+        return f"{counted(len(data.y), 'training sample')} in {data.input_dim} dimensions"
+    if isinstance(data, IsotropicGaussians):
+        d = short(data.delta)
+        return f"y = ±1, x given y normal N(0, (1 + {d} y)² I) in {data.dim} dimensions"
+    if isinstance(data, GaussianInputs):
+        return f"x standard normal in {counted(data.dim, 'dimension')}, y from a teacher"
+    return type(data).__name__
+
+
+def _initial(law: Any) -> str:
+    if not isinstance(law, GaussianLaw):
+        return type(law).__name__
+    if len(set(law.mean)) == len(set(law.std)) == 1:
+        return f"normal, mean {short(law.mean[0])}, deviation {short(law.std[0])} in each direction"
+    return f"normal, mean ({value(law.mean)}), deviations ({value(law.std)})"
