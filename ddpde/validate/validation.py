@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 import ddpde
 from ddpde.compare import law_risk, prediction
-from ddpde.problem import DataSet
+from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case
 from ddpde.validate.comparison import Comparison, compare
@@ -103,6 +103,7 @@ def _on_data(
         "train_risk": law_risk(problem, law, data.x, data.y),
         "networks_train": experiments.risk[:, -1],
         "train_error": _error(prediction(problem, law, data.x), data.y),
+        "networks_train_error": _network_errors(problem, experiments, data),
     }
     grids: dict[str, np.ndarray] = {"train_x": data.x, "train_y": data.y}
     test = problem.test_data
@@ -110,6 +111,7 @@ def _on_data(
         out["test_risk"] = law_risk(problem, law, test.x, test.y)
         out["test_error"] = _error(prediction(problem, law, test.x), test.y)
         out["networks_test"] = experiments.test_risk[:, -1]
+        out["networks_test_error"] = _network_errors(problem, experiments, test)
         grids |= {"test_x": test.x, "test_y": test.y}
     if data.x.shape[1] == 2:
         reach = 1.1 * np.abs(data.x).max()
@@ -122,6 +124,16 @@ def _on_data(
             "network_decision": problem.unit(grid, network).mean(axis=0).reshape(121, 121),
         }
     return out, grids
+
+
+def _network_errors(problem: Problem, experiments: Experiments, data: DataSet) -> np.ndarray:
+    """Error (n_widths, replicas) of the networks at the last time; problems without reduction."""
+    return np.array(
+        [
+            [_error(problem.unit(data.x, theta).mean(axis=0), data.y) for theta in c[-1]]
+            for c in experiments.coordinates
+        ]
+    )
 
 
 def _error(f: np.ndarray, y: np.ndarray) -> float:
@@ -158,6 +170,7 @@ def _described(case: Case) -> dict[str, Any]:
         "temperature": problem.temperature,
         "ridge": problem.ridge,
         "loss": type(problem.loss).__name__,
+        "reduction": type(problem.reduction).__name__ if problem.reduction else None,
         "mesh": dataclasses.asdict(case.mesh),
         "options": dataclasses.asdict(case.options),
         "times": case.times,
