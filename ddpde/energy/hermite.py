@@ -16,14 +16,15 @@ from scipy.special import ndtr
 from ddpde.errors import ProblemError
 from ddpde.problem.activations import PiecewiseLinear
 
-_TOLERANCE = 1e-15
+_NEGLIGIBLE = 1e-15  # moments below it are left out
 _MOST_TERMS = 200
+_TOLERANCE = 1e-12  # of the potentials; the series is refused where it cannot reach it
 
 
 def _sphere_moments(dim: int) -> np.ndarray:
     """m_{2k} = E z^{2k}, z a coordinate of a uniform point on the sphere of R^dim."""
     moments = [1.0]
-    while moments[-1] > _TOLERANCE and len(moments) < _MOST_TERMS:
+    while moments[-1] > _NEGLIGIBLE and len(moments) < _MOST_TERMS:
         k = len(moments) - 1
         moments.append(moments[-1] * (2 * k + 1) / (dim + 2 * k))
     return np.array(moments)
@@ -84,7 +85,7 @@ class HermiteRadialFeatures:
         if moments[-1] > _TOLERANCE:
             raise ProblemError(
                 f"the Hermite series converges too slowly in dimension {self.dim}",
-                "use dim >= 8",
+                "use dim >= 14",
             )
         orders = len(moments)
         targets = np.zeros(2 * orders)

@@ -1,0 +1,53 @@
+"""Order of convergence in space: L1 error against the exact Gaussian solution."""
+
+import numpy as np
+import pytest
+from gaussians import l1_error, linear_neuron
+
+import ddpde
+
+
+def slopes(problem, meshes, degree, t, rtol):
+    errors = [
+        l1_error(
+            ddpde.solve(problem, mesh, times=[t], degree=degree, rtol=rtol).laws[-1], problem
+        )
+        for mesh in meshes
+    ]
+    return np.log2(np.array(errors[:-1]) / errors[1:])
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+def test_interval(degree):
+    cells = {1: (32, 64, 128, 256), 2: (16, 32, 64, 128), 3: (16, 32, 64, 128), 4: (8, 16, 32, 64)}
+    meshes = [ddpde.interval(-5, 5, cells=n) for n in cells[degree]]
+    found = slopes(linear_neuron(1), meshes, degree, 0.25, 1e-9)
+    assert np.all(found[-2:] > degree + 1 - 0.2), found
+
+
+@pytest.mark.parametrize("cell", ["quadrilateral", "triangle"])
+@pytest.mark.parametrize("degree", [1, 2])
+def test_plane(cell, degree):
+    meshes = [ddpde.box([-4, -4], [4, 4], cells=[n, n], cell=cell) for n in (10, 20, 40)]
+    found = slopes(linear_neuron(2), meshes, degree, 0.1, 1e-6)
+    assert np.all(found[-1:] > degree + 1 - 0.2), found
+
+
+def test_cube():
+    meshes = [ddpde.box([-2.5] * 3, [2.5] * 3, cells=[n] * 3) for n in (4, 8)]
+    found = slopes(linear_neuron(3, temperature=0.2), meshes, 2, 0.05, 1e-4)
+    assert found[-1] > 2.7, found
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_risk_of_mei2018(degree):
+    """Functionals of an upwind scheme converge faster than the density, once it is resolved."""
+    problem = ddpde.problems.isotropic_gaussians()
+    errors = []
+    for cells in (96, 192, 384):
+        run = ddpde.solve(
+            problem, ddpde.interval(0, 6, cells=cells), times=[0.5], degree=degree, rtol=1e-9
+        )
+        errors.append(abs(run.risk()[-1] - 1.127389274))
+    found = np.log2(np.array(errors[:-1]) / np.maximum(errors[1:], 5e-10))
+    assert np.all((found > degree + 1) | (np.array(errors[1:]) < 1e-8)), (errors, found)

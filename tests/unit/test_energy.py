@@ -1,0 +1,104 @@
+"""Potentials against FACTS' digits, and F' as the derivative of F."""
+
+import numpy as np
+import pytest
+
+from ddpde.energy import Energy, HermiteRadialFeatures, entropy, feature_map
+from ddpde.errors import ProblemError
+from ddpde.problem.catalogue import DENTED_RAMP, RAMP, digits_pca, erf_teacher, isotropic_gaussians
+
+
+def test_hermite_potentials_of_mei2018():
+    features = HermiteRadialFeatures(40, 0.8, RAMP)
+    S = features.values(np.array([1.0, 1.5, 0.3, 2.0, 0.5])[:, None])
+
+    def u(i, j):
+        return (features.weights * S[i]) @ S[j]
+
+    v = -S @ (features.weights * features.targets)
+    assert u(0, 0) == pytest.approx(3.223811929898625, abs=1e-13)
+    assert u(0, 1) == pytest.approx(3.283723712723296, abs=1e-13)
+    assert u(2, 3) == pytest.approx(1.480739229092003, abs=1e-13)
+    assert v[[4, 0, 3]] == pytest.approx(
+        [-0.726152412610565, -1.456370115975373, -1.853534862721667], abs=1e-13
+    )
+    assert features.truncation_error < 1e-12
+
+
+def test_hermite_potentials_are_averages_over_raw_data():
+    """u(r, r') = E σ(⟨w, x⟩) σ(⟨w', x⟩): against the unit itself, by Monte Carlo."""
+    problem = isotropic_gaussians(dim=20, delta=0.6, activation="dented_ramp")
+    rng = np.random.default_rng(0)
+    from ddpde.problem.data import sample
+
+    x, y = sample(problem.data, rng, 200_000)
+    w = np.zeros((2, 20))
+    w[:, 0] = 0.7, 1.3
+    raw = problem.unit(x, w)
+    features = feature_map(problem)
+    S = features.values(np.array([[0.7], [1.3]]))
+    assert raw[0] @ y / len(y) == pytest.approx(
+        S[0] @ (features.weights * features.targets), abs=0.04
+    )
+    # different directions: average over rotations of the second weight
+    w = rng.standard_normal((400, 20))
+    w *= 1.3 / np.linalg.norm(w, axis=1, keepdims=True)
+    mean = problem.unit(x[:50_000], w).mean(axis=0)
+    assert raw[0, :50_000] @ mean / 50_000 == pytest.approx(
+        (features.weights * S[0]) @ S[1], abs=0.08
+    )
+
+
+@pytest.mark.parametrize("problem", [isotropic_gaussians(), erf_teacher(), digits_pca()])
+def test_feature_gradients(problem):
+    features, h = feature_map(problem), 1e-6
+    points = np.random.default_rng(0).random((6, problem.mesh_dim)) + 0.2
+    values, gradients = features.values_and_gradients(points)
+    assert np.allclose(values, features.values(points), atol=1e-13)
+    for j in range(problem.mesh_dim):
+        step = h * np.eye(problem.mesh_dim)[j]
+        slope = (features.values(points + step) - features.values(points - step)) / (2 * h)
+        assert np.allclose(gradients[:, j], slope, atol=2e-8)
+
+
+def test_hermite_features_at_zero_radius():
+    values, gradients = HermiteRadialFeatures(40, 0.8, DENTED_RAMP).values_and_gradients(
+        np.array([[0.0], [1e-12]])
+    )
+    assert np.isfinite(values).all() and np.isfinite(gradients).all()
+    assert values[0, 0] == DENTED_RAMP.values[0]  # σ(0)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_first_variation_is_the_derivative_of_the_energy(loss):
+    """Taylor remainder of F along a perturbation of the law falls as its square."""
+    problem = digits_pca(loss=loss)
+    energy = Energy(problem)
+    rng = np.random.default_rng(1)
+    points = rng.standard_normal((50, 2))
+    masses, change = rng.random(50) / 50, rng.standard_normal(50) / 50
+    S, r = energy.features.values(points), energy.regulariser(points)
+
+    def value(m):
+        return energy.risk(energy.predictions(S, m)) + r @ m
+
+    variation = S @ energy.dual(energy.predictions(S, masses)) + r
+    sizes = 0.5 ** np.arange(4, 9)
+    remainders = [
+        abs(value(masses + s * change) - value(masses) - s * variation @ change) for s in sizes
+    ]
+    slopes = np.diff(np.log(remainders)) / np.diff(np.log(sizes))
+    assert np.allclose(slopes, 2.0, atol=0.05)
+
+
+def test_entropy_of_a_gaussian():
+    x = np.linspace(-9, 9, 4001)
+    density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    weights = np.full_like(x, x[1] - x[0])
+    assert entropy(density, weights) == pytest.approx(-0.5 * np.log(2 * np.pi * np.e), abs=1e-9)
+    assert entropy(np.array([-1e-17, 0.0]), np.ones(2)) == 0.0
+
+
+def test_slow_hermite_series_is_refused():
+    with pytest.raises(ProblemError, match="dimension 3"):
+        HermiteRadialFeatures(3, 0.5, RAMP)
