@@ -1,0 +1,113 @@
+"""The keys of a case file, table by table.
+
+A key left out takes the default of the object it ends in (SolverOptions, ParticlePlan,
+Acceptance): here a field is None where its key is absent or could not be read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ddpde.run.solve import SPACES
+from ddpde.step import METHODS
+
+CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
+
+Table = dict[str, Any]
+Count = Annotated[int, Field(ge=1, lt=2**32)]
+Positive = Annotated[float, Field(gt=0)]
+Times = tuple[Annotated[float, Field(ge=0)], ...]
+# in one dimension 3 may stand for [3]
+Scalar = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else (v,))
+
+
+def optional(**limits: Any) -> Any:
+    """A key that may be absent."""
+    return Field(default=None, **limits)
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class CaseSection(Section):
+    title: str = optional()
+    name: str = optional(pattern=r"^\w[\w.-]*$")
+    problem: Table = optional()
+    mesh: Table = optional()
+    solver: Table = optional()
+    cross_check: Table = optional()
+    particles: Table = optional()
+    acceptance: Table = optional()
+
+
+class ProblemSection(Section):
+    name: str = optional()
+    parameters: Table = optional()
+
+
+class MeshSection(Section):
+    lower: Annotated[tuple[float, ...], Scalar] = optional()
+    upper: Annotated[tuple[float, ...], Scalar] = optional()
+    cells: Annotated[tuple[Count, ...], Scalar] = optional()
+    cell: Literal[CELLS[2] + CELLS[3]] = optional()  # type: ignore[valid-type]
+    file: str = optional()
+
+
+class OptionsSection(Section):
+    space: Literal[tuple(SPACES)] = optional()  # type: ignore[valid-type]
+    degree: int = optional(ge=1, le=12)
+    method: Literal[("auto", *METHODS)] = optional()  # type: ignore[valid-type]
+    rtol: float = optional(gt=0, lt=1)
+    dt: Positive = optional()
+
+
+class SolverSection(OptionsSection):
+    times: Times = optional(min_length=1)
+    t_end: Positive = optional()
+
+
+class CrossCheckSection(OptionsSection, MeshSection):
+    pass
+
+
+class ParticlesSection(Section):
+    widths: tuple[Count, ...] = optional(min_length=1)
+    replicas: int = optional(ge=2, lt=2**32)
+    step_size: Positive = optional()
+    seed: int = optional(ge=0, lt=2**32)
+    batch: Count = optional()
+    dtype: Literal["float32", "float64"] = optional()
+    bias_factor: int = optional(ge=2)
+    risk_samples: int = optional(ge=2, lt=2**32)
+
+
+class AcceptanceSection(Section):
+    reference: str = optional()
+    reference_rtol: Positive = optional()
+    cross_check_rtol: Positive = optional()
+    level: float = optional(gt=0, lt=1)
+    w1_over_floor: Positive = optional()
+
+
+class ReferenceFile(Section):
+    """reference.json: risk, and mean of the first coordinate, at some times; where it is from."""
+
+    source: str = optional()
+    times: Times = optional(min_length=1)
+    risk: tuple[float, ...] = optional()
+    mean: tuple[float, ...] = optional()
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "problem": ProblemSection,
+    "mesh": MeshSection,
+    "solver": SolverSection,
+    "cross_check": CrossCheckSection,
+    "particles": ParticlesSection,
+    "acceptance": AcceptanceSection,
+}

@@ -1,0 +1,255 @@
+"""The other tables: from keys to the objects of a Case, and the checks between keys."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ddpde.config.keys import (
+    CELLS,
+    AcceptanceSection,
+    CrossCheckSection,
+    MeshSection,
+    OptionsSection,
+    ParticlesSection,
+    ReferenceFile,
+    SolverSection,
+    Table,
+)
+from ddpde.config.reader import Reader
+from ddpde.config.words import show
+from ddpde.errors import ProblemError
+from ddpde.problem import Problem
+from ddpde.run import SolverOptions
+from ddpde.run.solve import output_times
+from ddpde.space import BoxRecipe, FileRecipe, Recipe
+from ddpde.step import METHODS
+from ddpde.validate.case import Acceptance, CrossCheck, ParticlePlan
+
+_MOST_CELLS = 10**8  # more is a slip of the keyboard
+_MOST_STEPS = 2**32  # as the particles have it
+
+
+def read_mesh(reader: Reader, table: Table | None, problem: Problem | None) -> Recipe | None:
+    """[mesh]"""
+    if table is None:
+        return None
+    return _recipe(reader, reader.read(MeshSection, table, "mesh"), table, "mesh", problem)
+
+
+def read_solver(
+    reader: Reader, table: Table | None, problem: Problem | None
+) -> tuple[SolverOptions, list[float]]:
+    """[solver]: options, and output times that begin with 0 (empty where they are not known)."""
+    if table is None:
+        return SolverOptions(), []
+    section = reader.read(SolverSection, table, "solver")
+    _fits(reader, section, "solver", problem)
+    if "times" not in table and "t_end" not in table:
+        reader.say("solver.times", "missing; give times = [...] or t_end = ...")
+    if "times" in table and "t_end" in table:
+        reader.say("solver.t_end", "solver.times is given too: keep one of them")
+    times = section.times
+    if times and max(times) <= 0:
+        reader.say("solver.times", f"{show(times)} has no time > 0")
+    t_end = section.t_end if "times" not in table else None
+    outputs: list[float] = []
+    if reader.increasing(times, "solver.times") and (times or t_end):
+        try:
+            outputs = output_times(times, t_end).tolist()
+        except ProblemError:  # so small that eleven times cannot be told apart
+            reader.say("solver.t_end", f"{t_end} is too small")
+    return _options(section), outputs
+
+
+def read_cross_check(
+    reader: Reader, table: Table | None, main: Recipe | None, problem: Problem | None
+) -> CrossCheck | None:
+    """[cross_check]: on the main mesh where it names none."""
+    if table is None:
+        return None
+    section = reader.read(CrossCheckSection, table, "cross_check")
+    _fits(reader, section, "cross_check", problem)
+    mesh = main
+    if any(name in table for name in MeshSection.model_fields):
+        mesh = _recipe(reader, section, table, "cross_check", problem)
+    return CrossCheck(mesh, _options(section)) if mesh is not None else None
+
+
+def read_particles(
+    reader: Reader, table: Table | None, times: Sequence[float], listed: bool
+) -> ParticlePlan | None:
+    """[particles]; `listed` says whether the output times come from solver.times."""
+    if table is None:
+        return None
+    section = reader.read(ParticlesSection, table, "particles")
+    reader.need(table, "particles", "widths", "replicas", "step_size")
+    reader.increasing(section.widths, "particles.widths")
+    if section.step_size is not None and times:
+        path = "solver.times" if listed else "solver.t_end"
+        factor = section.bias_factor or ParticlePlan.bias_factor
+        # the bias of the step is measured with longer steps to the same times
+        for step, what in [
+            (section.step_size, "particles.step_size"),
+            (section.step_size * factor, f"particles.step_size x bias_factor = {factor} x"),
+        ]:
+            if not _reaches(reader, times, step, path, what):
+                break
+    if reader.problems:
+        return None
+    return ParticlePlan(**section.model_dump(exclude_unset=True))
+
+
+def read_acceptance(
+    reader: Reader, table: Table | None, times: Sequence[float]
+) -> tuple[Acceptance, Table | None]:
+    """[acceptance], with what its reference file holds."""
+    section = reader.read(AcceptanceSection, table, "acceptance")
+    reference = None
+    if section.reference is not None:
+        reference = _reference(reader, section.reference, times)
+    accepted = section.model_dump(exclude_unset=True, exclude={"reference"})
+    return Acceptance(**accepted), reference
+
+
+def _options(section: OptionsSection) -> SolverOptions:
+    fields = set(OptionsSection.model_fields)
+    return SolverOptions(**section.model_dump(exclude_unset=True, include=fields))
+
+
+def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem | None) -> None:
+    """Space and method against the temperature."""
+    if problem is None:
+        return
+    warm = problem.temperature > 0
+    temperature = f"the problem's temperature is {problem.temperature:g}"
+    if section.space == "lagrangian" and warm:
+        reader.say(f"{path}.space", f'"lagrangian" is for temperature 0, and {temperature}')
+    if section.method not in (None, "auto") and METHODS[section.method].implicit != warm:
+        fitting = ", ".join(["auto", *(k for k, m in METHODS.items() if m.implicit == warm)])
+        reader.say(
+            f"{path}.method",
+            f'"{section.method}" does not fit: {temperature}; accepted: {fitting}',
+        )
+
+
+def _recipe(
+    reader: Reader,
+    section: MeshSection | CrossCheckSection,
+    table: Table,
+    path: str,
+    problem: Problem | None,
+) -> Recipe | None:
+    if "file" not in table:
+        reader.need(table, path, "lower", "upper", "cells")
+        return _box(reader, section, path, problem)
+    for name in ("lower", "upper", "cells", "cell"):
+        if name in table:
+            reader.say(f"{path}.{name}", f"{path}.file is given too: a box or a file")
+    return _file(reader, section.file, f"{path}.file") if section.file is not None else None
+
+
+def _file(reader: Reader, name: str, path: str) -> Recipe | None:
+    file = reader.folder / name
+    try:
+        with file.open("rb") as stream:
+            if b"$MeshFormat" in stream.read(4096):
+                return FileRecipe(file)
+        reader.say(path, f"{show(name)} is not a gmsh mesh (it has no $MeshFormat)")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        reader.say(path, f"{show(name)}: {why} (looked in {reader.folder})")
+    return None
+
+
+def _box(
+    reader: Reader,
+    section: MeshSection | CrossCheckSection,
+    path: str,
+    problem: Problem | None,
+) -> Recipe | None:
+    ends = {"lower": section.lower, "upper": section.upper, "cells": section.cells}
+    given = {name: values for name, values in ends.items() if values is not None}
+    before = len(reader.problems)
+    dim = problem.mesh_dim if problem else max(map(len, given.values()), default=1)
+    if not 1 <= dim <= 3:
+        reader.say(path, f"a box in {dim} dimensions; accepted: 1, 2 or 3")
+        return None
+    wanted = f"{dim} as the others"
+    if problem:
+        wanted = f"{dim}: the problem's coordinates are {', '.join(problem.labels)}"
+    for name, values in given.items():
+        if len(values) != dim:
+            reader.say(f"{path}.{name}", f"{show(values)} has {len(values)} entries, not {wanted}")
+    if section.cell is not None and section.cell not in CELLS.get(dim, ()):
+        accepted = ", ".join(CELLS.get(dim, ())) or "none, leave it out"
+        reader.say(f"{path}.cell", f'"{section.cell}" in {dim}D; accepted: {accepted}')
+    if section.cells and math.prod(section.cells) > _MOST_CELLS:
+        reader.say(f"{path}.cells", f"{show(section.cells)} is more than {_MOST_CELLS} cells")
+    for j, (low, high) in enumerate(zip(section.lower or (), section.upper or (), strict=False)):
+        if not low < high:
+            reader.say(f"{path}.upper[{j}]", f"{high} is not > {low}, the lower end")
+    if problem:
+        ranges = zip(section.lower or (), problem.lower, problem.labels, strict=False)
+        for j, (low, least, label) in enumerate(ranges):
+            if low < least:
+                what = f"the least value of {label}"
+                reader.say(f"{path}.lower[{j}]", f"{low} is not >= {least:g}, {what}")
+    if len(reader.problems) > before or len(given) < len(ends):
+        return None
+    return BoxRecipe(section.lower, section.upper, section.cells, section.cell)
+
+
+def _reaches(reader: Reader, times: Sequence[float], step: float, path: str, what: str) -> bool:
+    """Whether whole numbers of steps lead to all the times; reports those they do not."""
+    t = np.asarray(times)
+    with np.errstate(over="ignore"):
+        ratio = t / step
+    if not ratio[-1] < _MOST_STEPS:
+        reader.say("particles.step_size", f"{step:g} needs more than 2**32 steps to t = {t[-1]:g}")
+        return False
+    steps = np.rint(ratio)
+    off = np.abs(ratio - steps) > 1e-6 + 1e-12 * steps
+    off[1:] |= np.diff(steps) < 1
+    if not off.any():
+        return True
+    values = ", ".join(f"{x:g}" for x in t[off][:5]) + (", ..." if off.sum() > 5 else "")
+    first = t[off][0]
+    near = max(1.0, np.rint(first / step)) * step
+    reader.say(
+        path,
+        f"{values}: not whole numbers of steps of {step:g} ({what}); nearest to the first: "
+        f"{near:.12g}",
+    )
+    return False
+
+
+def _reference(reader: Reader, name: str, times: Sequence[float]) -> Table | None:
+    path = "acceptance.reference"
+    try:
+        data = json.loads((reader.folder / name).read_text(encoding="utf-8"))
+    except OSError as error:
+        reader.say(path, f"{show(name)}: {error.strerror} (looked in {reader.folder})")
+        return None
+    except (ValueError, RecursionError) as error:
+        reader.say(path, f"{show(name)} is not valid JSON: {error}")
+        return None
+    if not isinstance(data, dict):
+        reader.say(path, f"{show(name)} does not hold an object {{...}}")
+        return None
+    section = reader.read(ReferenceFile, reader.clean(data, name), name)
+    reader.need(data, name, "source", "times")
+    if "risk" not in data and "mean" not in data:
+        reader.say(name, "has neither risk nor mean")
+    for quantity in ("risk", "mean"):
+        values = getattr(section, quantity)
+        if values is not None and section.times and len(values) != len(section.times):
+            what = f"{len(values)} entries for {len(section.times)} times"
+            reader.say(f"{name}: {quantity}", what)
+    if section.times and times:
+        if not any(np.isclose(times, t, rtol=1e-12, atol=1e-14).any() for t in section.times):
+            reader.say(f"{name}: times", "none of them is an output time of the solver")
+    return data
