@@ -28,7 +28,7 @@ def m(text: str) -> str:
     A run of letters is one name; spaces separate and do not show.
     """
     out, _ = _row(_TOKEN.findall(text), stop=None)
-    return out.replace(' stretchy="false"', "") if "⅟" in text else out
+    return out
 
 
 def _row(tokens: list[str], stop: str | None) -> tuple[str, list[str]]:
@@ -81,6 +81,8 @@ def _atom(tokens: list[str]) -> tuple[str, list[str]]:
         return f'<mo form="prefix" lspace="0.12em" rspace="0">{head}</mo>', tokens
     if head in "|":
         return f'<mo stretchy="false" lspace="0" rspace="0">{head}</mo>', tokens
+    if head in "⟦⟧":  # brackets that grow around a fraction
+        return f"<mo>{'[' if head == '⟦' else ']'}</mo>", tokens
     if head in "(){}[]":
         return f'<mo stretchy="false">{head}</mo>', tokens
     if head in _OPERATORS:
@@ -118,7 +120,7 @@ def equations(content: Content) -> list[Equation]:
         )
     ]
     energy = "F[ρ] = 𝔼 ℓ(f_ρ(x), y)"
-    potential = f"F′[ρ](θ) = 𝔼[{slope} σ(x; θ)]"
+    potential = f"F′[ρ](θ) = 𝔼⟦{slope} σ(x; θ)⟧"
     if ridge is None or ridge:
         energy += " + λ ∫ |θ|^2 ρ(d θ)"
         potential += " + λ |θ|^2"

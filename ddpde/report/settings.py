@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ddpde.report.folder import Content
-from ddpde.report.numerals import counted, grouped, known, short, sig
-from ddpde.report.words import SPACES, method, value
+from ddpde.report.numerals import grouped, known, short, sig
+from ddpde.report.words import SPACES, meshed, method, value
 
 Rows = list[tuple[str, str]]
 
@@ -58,7 +58,7 @@ def _discretisation(settings: dict[str, Any]) -> Rows:
     return [
         ("Space", _first(SPACES.get(settings["space"], settings["space"]))),
         ("Degree", str(settings["degree"])),
-        ("Cells", f"{counted(settings['cells'], settings['cell'])}"),
+        ("Cells", meshed(settings)),
         ("Unknowns", grouped(settings["unknowns"])),
         ("Time", _first(method(settings["method"]))),
         ("Step", step),

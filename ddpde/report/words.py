@@ -42,8 +42,16 @@ def method(name: str) -> str:
 def space(settings: dict[str, Any]) -> str:
     """A discretisation in words: finite elements of degree 3 on a fixed mesh of 96 intervals."""
     elements, mesh = _SPACES_SHORT.get(settings["space"], ("elements", "a mesh"))
-    cells = counted(settings["cells"], settings["cell"])
+    cells = meshed(settings)
     return f"{elements} of degree {settings['degree']} on {mesh} of {cells}"
+
+
+def meshed(settings: dict[str, Any]) -> str:
+    """The cells of a mesh."""
+    plural = {"hexahedron": "hexahedra", "tetrahedron": "tetrahedra"}.get(settings["cell"])
+    if plural and settings["cells"] > 1:
+        return f"{grouped(settings['cells'])} {plural}"
+    return counted(settings["cells"], settings["cell"])
 
 
 def budget(content: Content) -> np.ndarray | None:

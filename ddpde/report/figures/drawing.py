@@ -230,6 +230,7 @@ def time_axis(axes: Axes, times: np.ndarray) -> float:
     end = times[-1] if times[-1] > 0 else 1.0
     if len(times) < 4 or np.median(times) > 0.2 * end:
         axes.set_xlim(-0.02 * end, end * 1.02)
+        axes.locator_params(axis="x", nbins=6)
         return 0.0
     start = 0.6 * times[times > 0][0]
     axes.set_xscale("log")

@@ -49,14 +49,17 @@ def figure(content: Content) -> Figure | None:
     shown = np.where(resolved, gap, bound)[:, indices]
     limits = shown.min() / 4, shown.max() * 3
     panels = [_panel(comparison, i, times[i], limits) for i in indices]
+    slopes = [slope(comparison, i) for i in indices]
+    fitted = [_words(rate, times[i]) for rate, i in zip(slopes, indices, strict=True)]
+    if not any(slopes):
+        fitted = ["not resolved at any of these times"]
     legend = [
         (swatch("errorbar", INK), "|gap| with 95 % interval"),
         (swatch("marker", INK, marker="v", fill="#ffffff"), "not resolved: upper bound"),
-        (swatch("line", FIT), "fitted power of N"),
+        *[(swatch("line", FIT), "fitted power of N")] * any(map(bool, slopes)),
         (swatch("dash", MUTED), "guide, slope −1"),
         (swatch("bar", "#ffffff", fill="#d3e0ec"), "below the error budget of PDE and step"),
     ]
-    fitted = [_words(slope(comparison, i), times[i]) for i in indices]
     left_out = resolved[:, indices].size - int(resolved[:, indices].sum())
     caption = (
         "Mean risk of the networks minus risk of the PDE over the width N, both axes logarithmic "
@@ -105,7 +108,7 @@ def _panel(comparison: dict[str, Any], i: int, time: float, limits: tuple[float,
         log_ticks(axes.yaxis, *limits)
         if budget and budget > limits[0]:
             axes.axhspan(limits[0], budget, color=PDE, alpha=0.18, linewidth=0)
-        if resolved.any():
+        if resolved.sum() > 1:
             guide(axes, widths[resolved], gap[resolved], -1.0, over=widths)
         if rate is not None:
             weights = (gap / half) ** 2

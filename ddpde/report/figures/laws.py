@@ -200,7 +200,9 @@ def _grid(
         mesh = np.meshgrid(x, y)
         z = griddata(points.reshape(-1, 2), density.ravel(), tuple(mesh), fill_value=0.0)
         return x, y, np.maximum(z, 0.0)
-    points, masses = law.points(5)
+    # more points than bins, without a flood of them on a fine mesh
+    per_direction = int(np.clip(np.cbrt(3e6 / len(law.values)), 4, 12))
+    points, masses = law.points(per_direction)
     z, x, y = np.histogram2d(
         points[:, pair[0]],
         points[:, pair[1]],

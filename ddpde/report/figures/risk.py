@@ -43,6 +43,7 @@ def figure(content: Content) -> Figure | None:
             marker = MARKERS[i % len(MARKERS)]
             legend.append((swatch("errorbar", colour, marker=marker), f"networks, N = {width}"))
         panels.append(_gap(content))
+        legend.append((swatch("bar", "#ffffff", fill="#d3e0ec"), "error budget"))
         replicas = len(summary["particles"]["risk"][0][0])
         seen[0] += (
             " and mean risk of the networks with 95 % intervals over "
@@ -137,7 +138,7 @@ def _gap(content: Content) -> Panel:
         late = times >= time_axis(axes, times)
         times, gap, half = times[late], gap[:, late], half[:, late]
         budget = np.array(comparison["deterministic"], dtype=float)[late]
-        axes.fill_between(times, -budget, budget, color=PDE, alpha=0.16, linewidth=0)
+        axes.fill_between(times, -budget, budget, color=PDE, alpha=0.18, linewidth=0)
         axes.axhline(0, color=PDE, linewidth=1.5)
         for i, colour in enumerate(colours(len(widths))):
             _band(d, times, gap[i], half[i], colour, MARKERS[i % len(MARKERS)])
@@ -158,7 +159,10 @@ def _gap(content: Content) -> Panel:
 def _band(
     d: Drawing, t: np.ndarray, mean: np.ndarray, half: np.ndarray, colour: str, marker: str
 ) -> None:
-    d.axes.fill_between(t, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    low, high = mean - half, mean + half
+    d.axes.fill_between(t, low, high, facecolor=colour, alpha=0.1, linewidth=0)
+    for edge in (low, high):
+        d.axes.plot(t, edge, color=colour, linewidth=0.5, alpha=0.6)
     d.axes.plot(t, mean, color=colour, marker=marker, linewidth=0.9, markersize=4.5)
 
 

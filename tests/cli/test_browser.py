@@ -1,0 +1,89 @@
+"""The report in a real browser, at the widths of a desk and of a phone."""
+
+import shutil
+
+import pytest
+import report_folders
+
+from ddpde import report
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or chrome on PATH")
+
+WIDTHS = (1280, 390)
+EXPECTED = {
+    "gaussians": {"laws": 3, "risk": 2, "gaps": 3, "distances": 3, "budget": 2},
+    "digits": {"laws": 3, "risk": 2, "gaps": 2, "distances": 2, "decision": 2, "budget": 2},
+    "run_only": {"laws": 6, "risk": 2},
+}
+PANELS = """() => Object.fromEntries([...document.querySelectorAll('figure')].map(f => [
+    f.id.replace('figure-', ''),
+    [...f.querySelectorAll('.panels svg')].map(s => {
+        const r = s.getBoundingClientRect(); return [r.width, r.height]; })]))"""
+CUT = """() => [...document.querySelectorAll('.panels svg')].flatMap(s => {
+    const box = s.getBoundingClientRect();
+    return [...s.querySelectorAll('text')].filter(t => {
+        const r = t.getBoundingClientRect();
+        return r.left < box.left - 1 || r.right > box.right + 1 ||
+               r.top < box.top - 1 || r.bottom > box.bottom + 1;
+    }).map(t => t.textContent + ' in ' + s.getAttribute('aria-label').slice(0, 60)); })"""
+SMALLEST = """() => Math.min(...[...document.querySelectorAll('.panels svg')].flatMap(s => {
+    const scale = s.getBoundingClientRect().width / s.viewBox.baseVal.width;
+    return [...s.querySelectorAll('text')].map(
+        t => scale * parseFloat(getComputedStyle(t).fontSize)); }))"""
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SPILT = """() => [...document.querySelectorAll('main *')].filter(e => {
+    if (e.closest('.scroll, svg')) return false;
+    return e.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
+    }).map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # the sandbox needs rights that root in a container has not
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=EXPECTED)
+def written(request, tmp_path_factory):
+    """A report, and the panels expected of each of its figures."""
+    folder = getattr(report_folders, request.param)(tmp_path_factory.mktemp("report") / "out")
+    return report.write(folder), EXPECTED[request.param]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_report_in_a_browser(browser, written, width):
+    path, expected = written
+    said, asked = [], []
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.resolve().as_uri())
+
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.resolve().as_uri()]
+    panels = page.evaluate(PANELS)
+    assert {name: len(sizes) for name, sizes in panels.items()} == expected
+    assert all(w > 200 and h > 150 for sizes in panels.values() for w, h in sizes)
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(SPILT) == []
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(SMALLEST) >= 9.0
+    # MathML is laid out, not shown as a run of letters
+    assert page.locator("math").first.bounding_box()["height"] > 15
+    verdict = page.locator("#verdict .badge")
+    if "gaps" in expected:
+        assert verdict.is_visible() and "Passed" in verdict.inner_text()
+        assert verdict.bounding_box()["y"] < 900, "the verdict is on the first screen"
+    else:
+        assert verdict.count() == 0
+    page.close()

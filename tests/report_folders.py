@@ -1,0 +1,58 @@
+"""Small finished validations and runs, for the tests of the report."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import ddpde
+from ddpde.run import SolverOptions
+from ddpde.space import BoxRecipe
+from ddpde.validate import Acceptance, Case, CrossCheck, ParticlePlan, validate
+
+REFERENCE = {
+    "times": [0.1, 0.25, 0.5],
+    "risk": [1.338979564, 1.202827831, 1.127389274],
+    "mean": [0.9798265, 1.1204062, 1.2562459],
+}
+
+
+def gaussians(folder: Path, **changes) -> Path:
+    """A line in r with everything: particles, reference, second method."""
+    case = Case(
+        name="small_gaussians",
+        title="Isotropic Gaussians, small",
+        problem=ddpde.problems.isotropic_gaussians(),
+        mesh=BoxRecipe((0.0,), (4.0,), (32,)),
+        options=SolverOptions(rtol=1e-5),
+        times=(0.1, 0.25, 0.5),
+        particles=ParticlePlan((20, 40, 80), 6, 2.5e-3, bias_factor=2, risk_samples=500),
+        cross_check=CrossCheck(
+            BoxRecipe((0.2,), (1.6,), (16,)), SolverOptions(space="lagrangian", rtol=1e-6)
+        ),
+        acceptance=Acceptance(level=1e-9, w1_over_floor=100.0, cross_check_rtol=1e-2),
+        reference=REFERENCE,
+        source=Path("case.toml"),
+    )
+    validate(replace(case, **changes), folder)
+    return folder
+
+
+def digits(folder: Path) -> Path:
+    """A plane of parameters, on real data."""
+    case = Case(
+        name="small_digits",
+        title="Digits, small",
+        problem=ddpde.problems.digits_pca(),
+        mesh=BoxRecipe((-3.0, -3.0), (3.0, 3.0), (6, 6)),
+        options=SolverOptions(rtol=1e-3),
+        times=(0.5, 1.0),
+        particles=ParticlePlan((20, 40), 4, 0.05, batch=8, bias_factor=2),
+    )
+    validate(case, folder)
+    return folder
+
+
+def run_only(folder: Path) -> Path:
+    """A plain run."""
+    problem = ddpde.problems.isotropic_gaussians()
+    ddpde.solve(problem, ddpde.interval(0, 3, cells=24), t_end=0.5, rtol=1e-4, folder=folder)
+    return folder
