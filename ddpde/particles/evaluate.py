@@ -12,7 +12,7 @@ import numpy as np
 
 from ddpde.errors import ProblemError
 from ddpde.particles.backend import compiled, cores, precision
-from ddpde.particles.recursion import draw, root_key
+from ddpde.particles.recursion import draw, network, root_key
 from ddpde.problem import DataLaw, DataSet, Problem, Unit
 
 BLOCK = 512  # samples drawn and evaluated together
@@ -24,12 +24,13 @@ def predict(problem: Problem, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     Computed in the precision of theta.
     """
     theta, x = np.asarray(theta), np.asarray(x)
-    _check_shapes(problem, theta)
-    if x.ndim != 2 or x.shape[1] != problem.unit.input_dim:
-        raise ProblemError(f"x of shape {x.shape}: must be (M, {problem.unit.input_dim})")
+    unit, _ = network(problem)
+    _check_shapes(unit, theta)
+    if x.ndim != 2 or x.shape[1] != unit.input_dim:
+        raise ProblemError(f"x of shape {x.shape}: must be (M, {unit.input_dim})")
     flat = theta.reshape(-1, *theta.shape[-2:])
     with precision(theta.dtype):
-        outputs = compiled(_network_on_blocks, problem.unit)
+        outputs = compiled(_network_on_blocks, unit)
         blocks = jnp.asarray(_in_blocks(x.astype(theta.dtype)))
         f = [np.asarray(outputs(t, blocks)).reshape(-1)[: len(x)] for t in flat]
     return np.array(f, dtype=theta.dtype).reshape(*theta.shape[:-2], len(x))
@@ -51,7 +52,8 @@ def risk(
     step sizes, are compared on the same samples.
     """
     theta = np.asarray(theta)
-    _check_shapes(problem, theta)
+    unit, _ = network(problem)
+    _check_shapes(unit, theta)
     leading, (width, dim) = theta.shape[:-2], theta.shape[-2:]
     if isinstance(law, DataSet):
         f = predict(problem, theta, law.x)
@@ -72,7 +74,7 @@ def risk(
         value = value.swapaxes(0, 1).reshape(value.shape[1], -1)[:, :samples]
         return value.mean(axis=1), value.std(axis=1, ddof=1) / np.sqrt(samples)
 
-    losses = compiled(_network_on_samples, problem.unit, law)
+    losses = compiled(_network_on_samples, unit, law)
     with ThreadPoolExecutor(min(cores(), replicas)) as pool:
         results = list(pool.map(one, range(replicas)))
     mean, error = (np.stack([r[k] for r in results], axis=1).reshape(leading) for k in (0, 1))
@@ -111,8 +113,8 @@ def _in_blocks(x: np.ndarray) -> np.ndarray:
     return np.pad(x, ((0, blocks * BLOCK - len(x)), (0, 0))).reshape(blocks, BLOCK, x.shape[1])
 
 
-def _check_shapes(problem: Problem, theta: np.ndarray) -> None:
-    if theta.ndim < 2 or theta.shape[-1] != problem.unit.dim or 0 in theta.shape:
-        raise ProblemError(f"theta of shape {theta.shape}: must be (…, N, {problem.unit.dim})")
+def _check_shapes(unit: Unit, theta: np.ndarray) -> None:
+    if theta.ndim < 2 or theta.shape[-1] != unit.dim or 0 in theta.shape:
+        raise ProblemError(f"theta of shape {theta.shape}: must be (…, N, {unit.dim})")
     if theta.dtype not in (np.float32, np.float64):
         raise ProblemError(f"theta of type {theta.dtype}: must be float32 or float64")

@@ -19,9 +19,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ddpde.problem import DataLaw, InitialLaw, Loss, Unit
+from ddpde.errors import ProblemError
+from ddpde.problem import DataLaw, InitialLaw, Loss, Problem, Unit
 
 INITIAL, DATA, NOISE = 0, 1, 2  # streams of one replica
+
+
+def network(problem: Problem) -> tuple[Unit, DataLaw]:
+    """The unit and the data law of a problem that has them."""
+    if problem.unit is None or problem.data is None:
+        raise ProblemError(
+            f"problem {problem.name!r} has no network, so that there is nothing to train",
+            "give it a unit and a data law",
+        )
+    return problem.unit, problem.data
 
 
 def root_key(seed: int) -> jax.Array:

@@ -14,10 +14,11 @@ import numpy as np
 from ddpde.errors import ProblemError, SolverError
 from ddpde.particles.backend import compiled, cores, groups, precision
 from ddpde.particles.ensemble import Ensemble, Interrupted
-from ddpde.particles.recursion import chunk, initial_parameters, replica_keys
+from ddpde.particles.recursion import chunk, initial_parameters, network, replica_keys
 from ddpde.problem import Problem
 
 DTYPES = ("float32", "float64")
+BEYOND = ("potential", "interaction", "birth_death")  # parts of a problem that SGD cannot follow
 
 
 def train(
@@ -53,8 +54,12 @@ def train(
     seed, first_replica = _integer("seed", seed, 0), _integer("first_replica", first_replica, 0)
     if str(dtype) not in DTYPES:
         raise ProblemError(f"dtype = {dtype!r}: one of {', '.join(DTYPES)}")
+    network(problem)
+    for name in BEYOND:
+        if getattr(problem, name, None):
+            raise ProblemError(f"SGD does not know the {name} of problem {problem.name!r}")
     times, saves = _save_steps(times, step_size)
-    saved = np.empty((len(saves), replicas, width, problem.unit.dim), dtype)
+    saved = np.empty((len(saves), replicas, width, problem.initial.dim), dtype)
     reached = 0
     crew: _Crew | None = None
 
@@ -106,13 +111,13 @@ class _Crew:
         self._dtype = np.dtype(dtype)
         self._groups = groups(replicas)
         self.length = _chunk_length(problem, width, batch, saves)
-        parts = problem.data, problem.loss, problem.ridge, problem.temperature
+        parts = *network(problem), problem.loss, problem.ridge, problem.temperature
         with precision(self._dtype):
             keys = replica_keys(seed, width, first_replica, replicas)
             self._keys = [keys[g] for g in self._groups]
             together = isinstance(self._groups[0], slice)
             begin = compiled(_initial, together, problem.initial, width, self._dtype)
-            self._move = compiled(_move, together, problem.unit, *parts, batch, self.length)
+            self._move = compiled(_move, together, *parts, batch, self.length)
             start = time.perf_counter()
             self._theta = [begin(key) for key in self._keys]
             if saves[-1] > 0:
@@ -153,10 +158,10 @@ def _move(together: bool, *parts: Any) -> Callable[..., Any]:
 
 def _chunk_length(problem: Problem, width: int, batch: int, saves: list[int]) -> int:
     """Steps a call: long enough to hide its cost, short enough for Ctrl-C and memory."""
-    law = problem.data
-    work = width * batch * (problem.unit.dim + 8)
+    unit, law = network(problem)
+    work = width * batch * (unit.dim + 8)
     if problem.temperature:
-        work += 20 * width * problem.unit.dim  # a normal costs as much as 20 multiplications
+        work += 20 * width * unit.dim  # a normal costs as much as 20 multiplications
     memory = batch * (law.normals + law.uniforms + law.input_dim + 1)
     longest = max(b - a for a, b in zip([0, *saves], saves, strict=False))
     return max(1, min(longest, 4096, 300_000_000 // work, 4_000_000 // memory))

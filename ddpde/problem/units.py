@@ -45,9 +45,9 @@ class RidgeUnit:
     def __call__(self, x: Array, theta: Array) -> Array:
         first_w = self.bias + self.output_weight
         xp = namespace(theta)
-        # in this order XLA reads parameters stored (D, n), as the particles do, without a transpose
-        z = (xp.asarray(x, dtype=theta.dtype) @ theta[:, first_w:].T).T
+        # as (M, n): particles keep parameters transposed, and XLA then transposes nothing
+        z = xp.asarray(x, dtype=theta.dtype) @ theta[:, first_w:].T
         if self.bias:
-            z = z + theta[:, first_w - 1 : first_w]
-        out = self.activation(z)
+            z = z + theta[:, first_w - 1]
+        out = self.activation(z).T
         return theta[:, :1] * out if self.output_weight else out

@@ -125,18 +125,18 @@ def test_a_two_homogeneous_net_follows_its_closed_flow():
 def test_independent_neurons_have_the_exact_excess_risk():
     # N (E R_N − R) = ∫U(w, w) ρ − ∫∫U ρρ = 7.41176207, R = 1.704481708, for any N
     problem, width = catalogue.isotropic_gaussians(), 10
-    run = train(problem, width, replicas=400, step_size=1.0, times=[0], seed=6)
-    r = risk(problem, run.theta, problem.data, samples=4000, seed=6)[0]
+    run = train(problem, width, replicas=250, step_size=1.0, times=[0], seed=6)
+    r = risk(problem, run.theta, problem.data, samples=3000, seed=6)[0]
     excess, error = width * (r - 1.704481708), width * standard_error(r)
-    assert error < 0.6
+    assert error < 0.8
     assert abs(excess.mean() - 7.41176207) < 4 * error
 
 
 def test_sgd_on_isotropic_gaussians_follows_the_mean_field_table():
-    problem, width, eps = catalogue.isotropic_gaussians(), 800, 2.5e-5
+    problem, width, eps = catalogue.isotropic_gaussians(), 800, 5e-5
     times = np.array([0, 0.1, 0.25, 0.5])
     run = train(problem, width, replicas=8, step_size=eps, times=times, seed=7)
-    r = risk(problem, run.theta, problem.data, samples=50_000, seed=7)[0]
+    r = risk(problem, run.theta, problem.data, samples=30_000, seed=7)[0]
     table = np.array([1.704481708, 1.338979564, 1.202827831, 1.127389274])
     errors = r.std(axis=1, ddof=1) / np.sqrt(8)
     assert (errors < 0.01).all()

@@ -210,6 +210,11 @@ def test_a_data_set_is_sampled_without_bias():
         ({"times": [0.2, 0.1]}, "must increase"),
         ({"times": [0.1, 0.25]}, r"times\[1\] = 0.25: not a multiple of step_size = 0.1"),
         ({"times": [0.1, 0.26]}, "the nearest that is: 0.3"),
+        ({"problem": a_problem(unit=None, data=None)}, "no network"),
+        (
+            {"problem": a_problem(potential=lambda theta: theta[:, 0])},
+            "does not know the potential",
+        ),
         ({"problem": a_problem(schedule=lambda t: -1.0)}, r"ξ\(0\) = -1"),
         ({"problem": a_problem(schedule=lambda t: float("inf"))}, "finite and >= 0 from t = 0"),
     ],

@@ -1,5 +1,7 @@
 """Predictions and risk of finite networks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -58,7 +60,7 @@ def test_wide_networks_are_evaluated_in_parts():
 def test_risk_on_a_data_set_is_exact(loss):
     x, y = RNG.standard_normal((600, 3)), RNG.choice([-1.0, 1.0], 600)
     theta = RNG.standard_normal((2, 4, 6, 5))
-    problem = Problem("tanh", PROBLEM.unit, DataSet(x, y), PROBLEM.initial, loss=loss)
+    problem = dataclasses.replace(PROBLEM, data=DataSet(x, y), loss=loss)
     mean, error = risk(problem, theta, problem.data)
     for t, r in np.ndindex(2, 4):
         f = PROBLEM.unit(x, theta[t, r]).mean(axis=0)
@@ -105,8 +107,8 @@ def test_a_unit_that_cannot_be_hashed_works():
         def __call__(self, x, theta):
             return (theta * scale.astype(theta.dtype)) @ x.T
 
-    law = GaussianInputs(3, lambda x: x[:, 0])
-    problem = Problem("scaled", Scaled(), law, GaussianLaw.isotropic(3, 1.0))
+    initial = GaussianLaw.isotropic(3, 1.0)
+    problem = dataclasses.replace(PROBLEM, unit=Scaled(), initial=initial)
     theta, x = RNG.standard_normal((4, 3)), RNG.standard_normal((5, 3))
     np.testing.assert_allclose(predict(problem, theta, x), x @ (theta * scale).mean(axis=0))
 
