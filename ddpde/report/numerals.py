@@ -113,3 +113,9 @@ def proper(text: str) -> str:
 
     text = re.sub(r"(?<![\w.])([+-]?\d+(?:\.\d+)?)e[+-]?\d+", written, text)
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+
+
+def tied(text: str) -> str:
+    """Running text in which t = 5 or 95 % are not torn apart at the end of a line."""
+    text = re.sub(r"(?<!\w)(\w|\|\w\|) (=|→|<) (?=\S)", "\\1\u00a0\\2\u00a0", text)
+    return re.sub(r"(?<=\d) %", "\u00a0%", text)

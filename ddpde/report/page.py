@@ -14,7 +14,7 @@ from ddpde.report import words
 from ddpde.report.equations import equations
 from ddpde.report.figures import figures
 from ddpde.report.folder import Content, read
-from ddpde.report.numerals import MISSING, counted, known, proper, short, sig
+from ddpde.report.numerals import MISSING, counted, known, proper, short, sig, tied
 from ddpde.report.settings import groups
 from ddpde.report.tables import tables
 
@@ -48,7 +48,7 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["raw"] = Markup
+    environment.filters |= {"raw": Markup, "tied": tied}
     return environment.get_template("page.html").render(
         style=loader.get_source(environment, "style.css")[0],
         kind="validation" if content.summary else "run",

@@ -170,7 +170,7 @@ def _rates(content: Content) -> Table:
     rows = []
     for i, t in enumerate(content.times):
         cells = [
-            pm(g, h, signed=True) if r else f"not resolved (|gap| < {sig(b, 2)})"
+            pm(g, h, signed=True) if r else f"not resolved\n|gap| < {sig(b, 2)}"
             for g, h, r, b in zip(gap[:, i], half[:, i], resolved[:, i], bound[:, i], strict=True)
         ]
         rows.append([short(t), *cells, _interval(slope(comparison, i))])
@@ -276,7 +276,9 @@ def _budget(content: Content) -> Table | None:
             row.append(sig(comparison["gap"][-1][i], 2))
             row.append("resolved" if resolved[-1, i] else "not resolved")
         rows.append(row)
-    note = "Absolute errors of the risk. A dash: not measured, and not in the sum."
+    note = "Absolute errors of the risk."
+    if not all(known(v) for errors in found.values() for v in errors):
+        note += " A dash: not measured, and not in the sum."
     if comparison is not None:
         note += (
             " Monte Carlo: half width of the 95 % interval of the mean risk at that width. Not "
