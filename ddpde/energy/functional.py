@@ -1,15 +1,83 @@
-"""F[ρ] = E ℓ(f_ρ(x), y) + ∫ r dρ and its first variation, for a law carried by points."""
+"""The energy F[ρ] = E ℓ(f_ρ, y) + ½ ∬ W dρ dρ + ∫ r dρ and its first variation.
+
+Every non-local term is a function of the means f_m = ∫ S_m dρ of a few feature functions, and
+separable in them: a network's risk (S_m = σ(x_m; ·) on the data nodes) and a pair interaction
+alike. So F' = S (∂G/∂f) + r costs O(n M) (DESIGN, section 2).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
-from ddpde.energy.features import FeatureMap, feature_map
-from ddpde.problem import Problem
+from ddpde.energy.derivatives import Differentiated, differentiated
+from ddpde.energy.features import FeatureMap, NodeFeatures
+from ddpde.energy.hermite import HermiteRadialFeatures
+from ddpde.energy.interaction import Box, InteractionFeatures
+from ddpde.errors import ProblemError
+from ddpde.problem import IsotropicGaussians, Loss, Problem, Radial, RidgeUnit
+from ddpde.problem.activations import PiecewiseLinear
 
 Reduce = Callable[[np.ndarray], np.ndarray]
+
+
+class Outer(Protocol):
+    """G(f) = Σ_m g_m(f_m): value, first and second derivatives (M,); `size` is M."""
+
+    @property
+    def size(self) -> int: ...
+
+    def value(self, f: np.ndarray) -> float: ...
+
+    def dual(self, f: np.ndarray) -> np.ndarray: ...
+
+    def curvature(self, f: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """Σ_m w_m ℓ(f_m, y_m)."""
+
+    loss: Loss
+    targets: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.targets)
+
+    def value(self, f: np.ndarray) -> float:
+        return float(self.weights @ self.loss.value(f, self.targets))
+
+    def dual(self, f: np.ndarray) -> np.ndarray:
+        return self.weights * self.loss.derivative(f, self.targets)
+
+    def curvature(self, f: np.ndarray) -> np.ndarray:
+        return self.weights * self.loss.second_derivative(f, self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class PairEnergy:
+    """½ Σ_m s_m f_m²."""
+
+    signs: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.signs)
+
+    def value(self, f: np.ndarray) -> float:
+        return float(0.5 * self.signs @ f**2)
+
+    def dual(self, f: np.ndarray) -> np.ndarray:
+        return self.signs * f
+
+    def curvature(self, f: np.ndarray) -> np.ndarray:
+        return self.signs
 
 
 def _serial(partial: np.ndarray) -> np.ndarray:
@@ -17,34 +85,107 @@ def _serial(partial: np.ndarray) -> np.ndarray:
 
 
 class Energy:
-    """The energy of a problem, the points being given at each call or as a feature matrix S.
+    """The energy of a problem for a law carried by points.
 
-    Shapes: n points, M data nodes; S (n, M); masses (n,) = ∫ of ρ against each point's shape
-    function; f (M,) = predictions at the data nodes. `reduce` adds an array over the ranks.
+    Shapes: n points, M features in all; S (n, M); masses (n,) = ∫ of ρ against each point's
+    shape function; f (M,). `box` bounds the mesh (needed by interactions alone); `reduce` adds
+    an array over the ranks.
     """
 
-    def __init__(self, problem: Problem, reduce: Reduce = _serial) -> None:
-        self.features: FeatureMap = feature_map(problem)
-        self._loss = problem.loss
-        self._ridge = problem.ridge
+    def __init__(self, problem: Problem, box: Box | None = None, reduce: Reduce = _serial) -> None:
+        self._problem = problem
         self._reduce = reduce
+        self._terms: list[tuple[FeatureMap, Outer]] = []
+        if problem.unit is not None:
+            self._terms.append(_network(problem))
+        if problem.interaction is not None:
+            if box is None:
+                raise ProblemError("an interaction needs the bounding box of the mesh")
+            pair = InteractionFeatures(problem.interaction, box)
+            self._terms.append((pair, PairEnergy(pair.signs)))
+
+    @property
+    def interacting(self) -> bool:
+        """Whether F' depends on the law at all."""
+        return bool(self._terms)
+
+    def features(self, points: np.ndarray) -> np.ndarray:
+        """S (n, M) at mesh coordinates (n, k)."""
+        blocks = [feature.values(points) for feature, _ in self._terms]
+        return np.hstack(blocks) if blocks else np.zeros((len(points), 0))
+
+    def features_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """S (n, M) and its derivatives (n, k, M)."""
+        if not self._terms:
+            return np.zeros((len(points), 0)), np.zeros((*points.shape, 0))
+        blocks = [feature.values_and_gradients(points) for feature, _ in self._terms]
+        return np.hstack([b[0] for b in blocks]), np.concatenate([b[1] for b in blocks], axis=2)
 
     def predictions(self, S: np.ndarray, masses: np.ndarray) -> np.ndarray:
-        """f_m = ∫ σ(x_m; θ) ρ(dθ), added over the ranks."""
+        """f_m = ∫ S_m dρ, added over the ranks; for a network, its outputs at the data nodes."""
         return self._reduce(S.T @ masses)
 
     def risk(self, f: np.ndarray) -> float:
-        """E ℓ(f, y), without the regulariser."""
-        return float(self.features.weights @ self._loss.value(f, self.features.targets))
+        """E ℓ(f, y): the network's part of the energy, without the regulariser."""
+        return sum(outer.value(part) for outer, part in self._split(f) if isinstance(outer, Risk))
+
+    def nonlocal_energy(self, f: np.ndarray) -> float:
+        """G(f): risk and pair energy."""
+        return sum(outer.value(part) for outer, part in self._split(f))
 
     def dual(self, f: np.ndarray) -> np.ndarray:
-        """w_m ∂_f ℓ(f_m, y_m): the M numbers through which points interact."""
-        return self.features.weights * self._loss.derivative(f, self.features.targets)
+        """∂G/∂f (M,): the numbers through which points interact."""
+        parts = [outer.dual(part) for outer, part in self._split(f)]
+        return np.concatenate(parts) if parts else f
 
-    def regulariser(self, points: np.ndarray) -> np.ndarray:
-        """r(θ) = ridge · |θ|² at points (n, k)."""
-        return self._ridge * (points**2).sum(axis=1)
+    def curvature(self, f: np.ndarray) -> np.ndarray:
+        """The diagonal ∂²G/∂f² (M,)."""
+        parts = [outer.curvature(part) for outer, part in self._split(f)]
+        return np.concatenate(parts) if parts else f
+
+    def local(self, points: np.ndarray) -> np.ndarray:
+        """r(θ) = ridge · |θ|² + potential(θ) at points (n, k)."""
+        out = self._problem.ridge * (points**2).sum(axis=1)
+        if self._problem.potential is not None:
+            out = out + self._problem.potential(points)
+        return out
 
     def drift(self, points: np.ndarray, gradients: np.ndarray, dual: np.ndarray) -> np.ndarray:
         """−∇F' (n, k) at points, from the features' gradients (n, k, M) there."""
-        return -(gradients @ dual) - 2 * self._ridge * points
+        out = -(gradients @ dual) - 2 * self._problem.ridge * points
+        if self._problem.potential is not None:
+            out -= self._potential_and_slope(points)[1][:, :, 0]
+        return out
+
+    @cached_property
+    def _potential_and_slope(self) -> Differentiated:
+        potential = self._problem.potential
+        assert potential is not None
+        return differentiated(lambda points: potential(points)[:, None])
+
+    def _split(self, f: np.ndarray) -> list[tuple[Outer, np.ndarray]]:
+        outers = [outer for _, outer in self._terms]
+        ends = np.cumsum([outer.size for outer in outers])[:-1]
+        return list(zip(outers, np.split(f, ends), strict=True)) if outers else []
+
+
+def _network(problem: Problem) -> tuple[FeatureMap, Risk]:
+    """Features of the network: in closed form where the reduction has one, else on nodes."""
+    unit, data = problem.unit, problem.data
+    assert unit is not None and data is not None
+    if problem.reduction is None:
+        nodes = data.nodes()
+        return NodeFeatures(unit, nodes), Risk(problem.loss, nodes.y, nodes.weights)
+    if (
+        isinstance(problem.reduction, Radial)
+        and isinstance(data, IsotropicGaussians)
+        and isinstance(unit, RidgeUnit)
+        and isinstance(unit.activation, PiecewiseLinear)
+        and unit.dim == data.dim
+    ):
+        features = HermiteRadialFeatures(data.dim, data.delta, unit.activation)
+        return features, Risk(problem.loss, features.targets, features.weights)
+    raise ProblemError(
+        f"no reduced features for {type(problem.reduction).__name__} with this unit and data law",
+        "solve without reduction, or use a piecewise-linear ridge unit on isotropic Gaussians",
+    )

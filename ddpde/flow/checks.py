@@ -20,8 +20,9 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
             f"coordinate{'s' if problem.mesh_dim > 1 else ''} ({', '.join(problem.labels)})",
             f"give a {problem.mesh_dim}D mesh",
         )
+    least, _ = bounding_box(mesh)
     for j, (label, allowed) in enumerate(zip(problem.labels, problem.lower, strict=True)):
-        low = mesh.comm.allreduce(float(mesh.geometry.x[:, j].min(initial=np.inf)), MPI.MIN)
+        low = least[j]
         if low < allowed - 1e-12:
             raise MeshError(
                 f"the mesh reaches {low:g} in {label}, below the least value {allowed:g}",
@@ -40,3 +41,12 @@ def check_mass(mass: float) -> float:
             "enlarge the mesh, or refine it where the initial law is concentrated",
         )
     return abs(mass - 1.0)
+
+
+def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest coordinates (gdim,) of the whole mesh, on all ranks."""
+    x = mesh.geometry.x[:, : mesh.geometry.dim]
+    lower, upper = np.empty(x.shape[1]), np.empty(x.shape[1])
+    mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), lower, MPI.MIN)
+    mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), upper, MPI.MAX)
+    return lower, upper

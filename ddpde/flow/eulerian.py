@@ -14,9 +14,10 @@ from petsc4py import PETSc
 from ddpde.comm import log, sum_over_ranks
 from ddpde.energy import Energy, entropy
 from ddpde.errors import ProblemError
-from ddpde.flow.checks import check_mass, check_mesh
+from ddpde.flow.checks import bounding_box, check_mass, check_mesh
 from ddpde.flow.diffusion import diffusion_matrix
 from ddpde.flow.limiter import PositivityLimiter
+from ddpde.flow.reaction import BirthDeath
 from ddpde.flow.transport import transport_form
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gather
@@ -32,12 +33,12 @@ class EulerianFlow:
         self.comm = mesh.comm
         self.schedule = problem.schedule
         self._temperature = problem.temperature
-        self.energy = Energy(problem, reduce=partial(sum_over_ranks, self.comm))
+        self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
         nodes = self.space.nodes
-        self._S = self.energy.features.values(nodes)
-        self._r = self.energy.regulariser(nodes)
+        self._S = self.energy.features(nodes)
+        self._r = self.energy.local(nodes)
         if not (np.isfinite(self._S).all() and np.isfinite(self._r).all()):
-            raise ProblemError("the unit is not finite on the mesh", "shrink the mesh")
+            raise ProblemError("the energy is not finite on the mesh", "shrink the mesh")
 
         self._density = fem.Function(self.space.density)
         self._potential = fem.Function(self.space.potential)
@@ -53,6 +54,9 @@ class EulerianFlow:
                 "prepared finite-element kernels in %.0f s (kept for the next run)",
                 time.monotonic() - started,
             )
+        self._birth_death = None
+        if problem.birth_death > 0:
+            self._birth_death = BirthDeath(self.space, problem.birth_death, self._temperature)
         self._limiter = PositivityLimiter(self.space)
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
@@ -67,6 +71,9 @@ class EulerianFlow:
         fem.assemble_vector(self._rhs.array, self._form, self._constants)
         self._rhs.scatter_reverse(la.InsertMode.add)
         moments = self._rhs.array[: owned.size].reshape(self.space.local_shape)
+        if self._birth_death is not None:
+            coefficients = owned.reshape(self.space.local_shape)
+            moments = moments + self._birth_death.moments(coefficients, self._potential)
         with out as array:
             array[:] = np.matmul(self.space.inverse_mass, moments[:, :, None]).ravel()
 
@@ -76,7 +83,7 @@ class EulerianFlow:
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         coefficients = u.getArray(readonly=True).reshape(self.space.local_shape)
-        risk = self.energy.risk(self._predictions(u))
+        f = self._predictions(u)
         values = coefficients @ self._basis.T
         masses = np.einsum("ci,ci->c", self.space.cell_means[0], coefficients)
         owned = self.space.owned_nodes
@@ -88,10 +95,12 @@ class EulerianFlow:
                 masses[self._rim].sum(),
             ]
         )
-        regulariser, negentropy, mass, rim = sum_over_ranks(self.comm, local)
+        potential, negentropy, mass, rim = sum_over_ranks(self.comm, local)
         return {
-            "risk": risk,
-            "free_energy": risk + regulariser + self._temperature * negentropy,
+            "risk": self.energy.risk(f),
+            "free_energy": self.energy.nonlocal_energy(f)
+            + potential
+            + self._temperature * negentropy,
             "mass": mass,
             "minimum": self._limiter.minimum(coefficients),
             "boundary_mass": rim,

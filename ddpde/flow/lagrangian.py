@@ -18,7 +18,7 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import Energy
 from ddpde.errors import ProblemError
-from ddpde.flow.checks import check_mass, check_mesh
+from ddpde.flow.checks import bounding_box, check_mass, check_mesh
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gather
 from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
@@ -34,6 +34,12 @@ class LagrangianFlow:
             raise ProblemError(
                 f"the Lagrangian method follows transport only; temperature = "
                 f"{problem.temperature:g}",
+                'use space = "eulerian"',
+            )
+        if problem.birth_death > 0:
+            raise ProblemError(
+                f"the Lagrangian method moves mass, it does not create any; birth_death = "
+                f"{problem.birth_death:g}",
                 'use space = "eulerian"',
             )
         check_mesh(problem, mesh)
@@ -52,13 +58,13 @@ class LagrangianFlow:
         self._fit = np.linalg.pinv(rule.basis(degree))
         self._slopes = tabulate(legendre(rule.cell, degree), rule.reference, derivatives=1)[1]
         self._reference_density = masses / total / rule.reference_weights
-        self.energy = Energy(problem, reduce=partial(sum_over_ranks, self.comm))
+        self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
         self.state = PETSc.Vec().createMPI((rule.points.size, None), comm=self.comm)
         self.state.setArray(rule.points.ravel())
 
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
         points = self._points(u)
-        S, gradients = self.energy.features.values_and_gradients(points)
+        S, gradients = self.energy.features_and_gradients(points)
         f = self.energy.predictions(S, self._masses)
         with out as array:
             array[:] = self.energy.drift(points, gradients, self.energy.dual(f)).ravel()
@@ -68,17 +74,15 @@ class LagrangianFlow:
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         points = self._points(u)
-        risk = self.energy.risk(
-            self.energy.predictions(self.energy.features.values(points), self._masses)
-        )
-        regulariser, mass = sum_over_ranks(self.comm, 
-            np.array([self._masses @ self.energy.regulariser(points), self._masses.sum()])
+        f = self.energy.predictions(self.energy.features(points), self._masses)
+        local, mass = sum_over_ranks(
+            self.comm, np.array([self._masses @ self.energy.local(points), self._masses.sum()])
         )
         volume = self._volume(points.reshape(self._shape))
         density = self._reference_density / np.maximum(volume, 1e-300)
         return {
-            "risk": risk,
-            "free_energy": risk + regulariser,
+            "risk": self.energy.risk(f),
+            "free_energy": self.energy.nonlocal_energy(f) + local,
             "mass": mass,
             "minimum": self.comm.allreduce(float(density.min(initial=np.inf)), MPI.MIN),
             "boundary_mass": 0.0,

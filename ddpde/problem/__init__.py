@@ -2,7 +2,7 @@
 
 from ddpde.problem.activations import PiecewiseLinear, erf, identity, relu, square, tanh
 from ddpde.problem.data import DataLaw, DataSet, GaussianInputs, IsotropicGaussians, Nodes
-from ddpde.problem.initial import GaussianLaw, InitialLaw
+from ddpde.problem.initial import GaussianLaw, InitialLaw, Mixture
 from ddpde.problem.losses import Logistic, Loss, Squared
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial, Reduction
@@ -17,6 +17,7 @@ __all__ = [
     "IsotropicGaussians",
     "Logistic",
     "Loss",
+    "Mixture",
     "Nodes",
     "PiecewiseLinear",
     "Problem",

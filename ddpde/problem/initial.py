@@ -57,3 +57,38 @@ class GaussianLaw:
         std = np.asarray(self.std)
         z = (theta - np.asarray(self.mean)) / std
         return np.exp(-0.5 * (z**2).sum(axis=1)) / np.prod(np.sqrt(2 * np.pi) * std)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Σ_j weights_j · components_j of Gaussian laws on R^D."""
+
+    weights: tuple[float, ...]
+    components: tuple[GaussianLaw, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != len(self.components) or not self.weights:
+            raise ProblemError("a mixture needs as many weights as components, at least one")
+        if min(self.weights) <= 0 or abs(sum(self.weights) - 1) > 1e-12:
+            raise ProblemError(f"mixture weights must be positive and sum to one: {self.weights}")
+        if len({component.dim for component in self.components}) > 1:
+            raise ProblemError("the components of a mixture differ in dimension")
+
+    @property
+    def dim(self) -> int:
+        return self.components[0].dim
+
+    def sample(self, normals: Array) -> Array:
+        """The first `weights[0]` part of the rows from the first component, and so on."""
+        xp = namespace(normals)
+        ends = np.rint(np.cumsum(self.weights) * len(normals)).astype(int)
+        parts = np.split(np.arange(len(normals)), ends[:-1])
+        drawn = [
+            component.sample(normals[part])
+            for component, part in zip(self.components, parts, strict=True)
+        ]
+        return xp.concat(drawn, axis=0)
+
+    def density(self, theta: np.ndarray) -> np.ndarray:
+        pairs = zip(self.weights, self.components, strict=True)
+        return sum(weight * component.density(theta) for weight, component in pairs)

@@ -23,47 +23,62 @@ def constant(t: float) -> float:
 
 @dataclass(frozen=True)
 class Problem:
-    """Training of a wide two-layer network f_ρ(x) = ∫ σ(x; θ) ρ(dθ).
+    """A gradient flow of laws on R^D, first of all training of a wide two-layer network.
 
-    Energy F[ρ] = E ℓ(f_ρ(x), y) + ∫ r dρ with r(θ) = ridge · |θ|², free energy
-    F_T = F + T ∫ ρ log ρ, flow ∂_t ρ = ξ(t) {∇·(ρ ∇F'[ρ]) + T Δρ}.
+    Energy F[ρ] = E ℓ(f_ρ(x), y) + ∫ r dρ + ½ ∬ W dρ dρ with f_ρ(x) = ∫ σ(x; θ) ρ(dθ) and
+    r(θ) = ridge · |θ|² + potential(θ); free energy F_T = F + T ∫ ρ log ρ; flow
+    ∂_t ρ = ξ(t) {∇·(ρ ∇F'[ρ]) + T Δρ − α ρ (F_T'[ρ] − ∫ F_T'[ρ] dρ)}, α = `birth_death`.
+
+    Any of network (`unit` and `data`), potential and interaction may be missing.
+    `potential` maps θ (n, D) to (n,), `interaction` maps θ (n, D), θ' (m, D) to the symmetric
+    W (n, m); both in functions that NumPy and JAX share.
     In the symbols of Mei et al. 2018: T = 2τ/D, ridge = λ, ℓ = (y − f)².
     """
 
     name: str
-    unit: Unit
-    data: DataLaw
     initial: InitialLaw
+    unit: Unit | None = None
+    data: DataLaw | None = None
     loss: Loss = field(default_factory=Squared)
     ridge: float = 0.0
+    potential: Callable[[Array], Array] | None = None
+    interaction: Callable[[Array, Array], Array] | None = None
     temperature: float = 0.0
+    birth_death: float = 0.0
     schedule: Callable[[float], float] = constant
     reduction: Reduction | None = None
     test_data: DataLaw | None = None
     parameters: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not np.isfinite(self.temperature):
-            raise ProblemError(f"temperature = {self.temperature}: must be finite and >= 0")
-        if self.ridge < 0 or not np.isfinite(self.ridge):
-            raise ProblemError(f"ridge = {self.ridge}: must be finite and >= 0")
-        if self.unit.input_dim != self.data.input_dim:
+        for name in ("temperature", "ridge", "birth_death"):
+            value = getattr(self, name)
+            if value < 0 or not np.isfinite(value):
+                raise ProblemError(f"{name} = {value}: must be finite and >= 0")
+        if (self.unit is None) != (self.data is None):
             raise ProblemError(
-                f"the unit takes inputs in R^{self.unit.input_dim}, "
-                f"the data live in R^{self.data.input_dim}"
+                "a network needs both a unit and a data law", "give both, or neither"
             )
-        if self.unit.dim != self.initial.dim:
-            raise ProblemError(
-                f"the unit has {self.unit.dim} parameters, the initial law {self.initial.dim}"
-            )
+        if self.unit is not None and self.data is not None:
+            self._check_network(self.unit, self.data)
         if self.reduction is not None and (self.temperature > 0 or self.ridge > 0):
             # T Δ on R^D becomes T (∂_r² − (D−1)/r ∂_r ·) on the law of r: not this drift
             raise ProblemError("reductions are available for temperature = ridge = 0 only")
 
+    def _check_network(self, unit: Unit, data: DataLaw) -> None:
+        if unit.input_dim != data.input_dim:
+            raise ProblemError(
+                f"the unit takes inputs in R^{unit.input_dim}, the data live in R^{data.input_dim}"
+            )
+        if unit.dim != self.initial.dim:
+            raise ProblemError(
+                f"the unit has {unit.dim} parameters, the initial law {self.initial.dim}"
+            )
+
     @property
     def mesh_dim(self) -> int:
         """Dimension of the meshes this problem is solved on."""
-        return self.unit.dim if self.reduction is None else len(self.reduction.labels)
+        return self.initial.dim if self.reduction is None else len(self.reduction.labels)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -9,9 +9,7 @@ import ddpde
 
 def slopes(problem, meshes, degree, t, rtol):
     errors = [
-        l1_error(
-            ddpde.solve(problem, mesh, times=[t], degree=degree, rtol=rtol).laws[-1], problem
-        )
+        l1_error(ddpde.solve(problem, mesh, times=[t], degree=degree, rtol=rtol).laws[-1], problem)
         for mesh in meshes
     ]
     return np.log2(np.array(errors[:-1]) / errors[1:])

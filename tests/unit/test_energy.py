@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ddpde.energy import Energy, HermiteRadialFeatures, entropy, feature_map
+from ddpde.energy import Energy, HermiteRadialFeatures, InteractionFeatures, entropy
 from ddpde.errors import ProblemError
 from ddpde.problem.catalogue import DENTED_RAMP, RAMP, digits_pca, erf_teacher, isotropic_gaussians
 
@@ -35,7 +35,7 @@ def test_hermite_potentials_are_averages_over_raw_data():
     w = np.zeros((2, 20))
     w[:, 0] = 0.7, 1.3
     raw = problem.unit(x, w)
-    features = feature_map(problem)
+    features = HermiteRadialFeatures(20, 0.6, DENTED_RAMP)
     S = features.values(np.array([[0.7], [1.3]]))
     assert raw[0] @ y / len(y) == pytest.approx(
         S[0] @ (features.weights * features.targets), abs=0.04
@@ -51,13 +51,13 @@ def test_hermite_potentials_are_averages_over_raw_data():
 
 @pytest.mark.parametrize("problem", [isotropic_gaussians(), erf_teacher(), digits_pca()])
 def test_feature_gradients(problem):
-    features, h = feature_map(problem), 1e-6
+    energy, h = Energy(problem), 1e-6
     points = np.random.default_rng(0).random((6, problem.mesh_dim)) + 0.2
-    values, gradients = features.values_and_gradients(points)
-    assert np.allclose(values, features.values(points), atol=1e-13)
+    values, gradients = energy.features_and_gradients(points)
+    assert np.allclose(values, energy.features(points), atol=1e-13)
     for j in range(problem.mesh_dim):
         step = h * np.eye(problem.mesh_dim)[j]
-        slope = (features.values(points + step) - features.values(points - step)) / (2 * h)
+        slope = (energy.features(points + step) - energy.features(points - step)) / (2 * h)
         assert np.allclose(gradients[:, j], slope, atol=2e-8)
 
 
@@ -77,10 +77,10 @@ def test_first_variation_is_the_derivative_of_the_energy(loss):
     rng = np.random.default_rng(1)
     points = rng.standard_normal((50, 2))
     masses, change = rng.random(50) / 50, rng.standard_normal(50) / 50
-    S, r = energy.features.values(points), energy.regulariser(points)
+    S, r = energy.features(points), energy.local(points)
 
     def value(m):
-        return energy.risk(energy.predictions(S, m)) + r @ m
+        return energy.nonlocal_energy(energy.predictions(S, m)) + r @ m
 
     variation = S @ energy.dual(energy.predictions(S, masses)) + r
     sizes = 0.5 ** np.arange(4, 9)
@@ -102,3 +102,26 @@ def test_entropy_of_a_gaussian():
 def test_slow_hermite_series_is_refused():
     with pytest.raises(ProblemError, match="dimension 3"):
         HermiteRadialFeatures(3, 0.5, RAMP)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda a, b: -np.exp(-0.5 * ((a[:, None] - b[None]) ** 2).sum(axis=-1)),
+        lambda a, b: 0.5 * ((a[:, None] - b[None]) ** 2).sum(axis=-1),
+    ],
+)
+def test_interactions_are_compressed_to_tolerance(kernel):
+    box = np.array([-4.0, -4.0]), np.array([4.0, 4.0])
+    features = InteractionFeatures(kernel, box, tolerance=1e-7)
+    assert features.error <= 1e-7
+    rng = np.random.default_rng(5)
+    a, b = rng.uniform(-4, 4, (2, 300, 2))
+    found = (features.values(a) * features.signs) @ features.values(b).T
+    assert np.abs(found - kernel(a, b)).max() <= 2e-7 * np.abs(kernel(a, b)).max()
+
+
+def test_asymmetric_interactions_are_refused():
+    box = np.array([-1.0]), np.array([1.0])
+    with pytest.raises(ProblemError, match="symmetric"):
+        InteractionFeatures(lambda a, b: a - 2 * b.T, box)

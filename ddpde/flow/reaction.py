@@ -1,0 +1,40 @@
+"""Birth and death: −α ρ (F_T' − ∫ F_T' dρ), which moves mass without transport.
+
+Rotskoff, Jelassi, Bruna & Vanden-Eijnden 2019; the Fisher–Rao part of a WFR gradient flow.
+"""
+
+from __future__ import annotations
+
+import basix.ufl
+import numpy as np
+from dolfinx import fem
+
+from ddpde.comm import sum_over_ranks
+from ddpde.space import Space
+from ddpde.space.quadrature import tabulate
+
+
+class BirthDeath:
+    """Moments of the reaction against the density's basis; conserves mass to rounding."""
+
+    def __init__(self, space: Space, rate: float, temperature: float) -> None:
+        self._comm = space.comm
+        self._rate, self._temperature = rate, temperature
+        self._rule = space.quadrature(3 * space.degree + 1)
+        self._basis = self._rule.basis(space.degree)
+        element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
+        self._shape = tabulate(element, self._rule.reference)
+        self._dofs = space.potential.dofmap.list[: space.n_cells]
+
+    def moments(self, u: np.ndarray, potential: fem.Function) -> np.ndarray:
+        """(n_cells, nd) from the density's coefficients u (n_cells, nd) and F' without entropy."""
+        density = u @ self._basis.T
+        variation = potential.x.array[self._dofs] @ self._shape.T
+        if self._temperature > 0:
+            # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
+            variation = variation + self._temperature * np.log(np.maximum(density, 1e-290))
+        masses = self._rule.weights * density
+        first, mass = sum_over_ranks(
+            self._comm, np.array([(masses * variation).sum(), masses.sum()])
+        )
+        return -self._rate * ((masses * (variation - first / mass)) @ self._basis)
