@@ -213,17 +213,25 @@ def _reported() -> Iterator[_State]:
     state = _State()
     try:
         yield state
-    except KeyboardInterrupt as stop:
-        _end(stop, "interrupted" + _left(state.folder), 130)
-    except DdpdeError as error:
-        _end(error, f"error: {error}", error.exit_code)
     except (typer.Exit, BrokenPipeError):
         raise
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        cause = _cause(error)
+        if isinstance(cause, KeyboardInterrupt):
+            _end(cause, "interrupted" + _left(state.folder), 130)
+        if isinstance(cause, DdpdeError):
+            _end(cause, f"error: {cause}", cause.exit_code)
         if _size() > 1:
             traceback.print_exc()
-            _end(error, f"error: {type(error).__name__} on every rank", 1)
+            _end(cause, f"error: {type(cause).__name__} on every rank", 1)
         raise  # a mistake of ours: the traceback is what a bug report needs
+
+
+def _cause(error: BaseException) -> BaseException:
+    """PETSc wraps what its callbacks raise."""
+    while error.__cause__ is not None and not isinstance(error, (DdpdeError, KeyboardInterrupt)):
+        error = error.__cause__
+    return error
 
 
 def _left(folder: Path | None) -> str:

@@ -51,10 +51,13 @@ class Reader:
             return model.model_validate_json(json.dumps(table))
         except ValidationError as error:
             mistakes = error.errors()
+        deep = {mistake["loc"][0] for mistake in mistakes if len(mistake["loc"]) > 1}
         for mistake in mistakes:
             name = str(mistake["loc"][0])
             if mistake["type"] == "extra_forbidden":
                 self.say(key(path, name), _unknown(name, path, model))
+            elif mistake["type"] == "too_short" and mistake["loc"][0] in deep:
+                continue  # pydantic does not count entries that are wrong themselves
             elif mistake["input"] is not None:  # None was reported when it was cleaned
                 self.say(key(path, *mistake["loc"]), says(mistake))
         bad = {mistake["loc"][0] for mistake in mistakes}

@@ -1,0 +1,512 @@
+"""load(): what a case file becomes, and that every other file is one ConfigError."""
+
+import copy
+import dataclasses
+import json
+import math
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ddpde.config import keys, load
+from ddpde.errors import ConfigError
+from ddpde.run import SolverOptions
+from ddpde.space import BoxRecipe, FileRecipe
+from ddpde.validate import Acceptance, Case, ParticlePlan
+
+ROOT = Path(__file__).parents[2]
+
+VALID = {
+    "title": "a case",
+    "problem": {"name": "erf_teacher", "parameters": {"mean": 0.4, "std": 0.3}},
+    "mesh": {"lower": [-2.0], "upper": [3.0], "cells": [16]},
+    "solver": {"degree": 2, "rtol": 1e-5, "times": [0.1, 0.2]},
+    "cross_check": {"space": "lagrangian", "lower": -2, "upper": 3, "cells": 8},
+    "particles": {"widths": [5, 10], "replicas": 3, "step_size": 0.005},
+    "acceptance": {"reference": "reference.json"},
+}
+REFERENCE = {"source": "a book", "times": [0.0, 0.1], "risk": [0.2, 0.1], "mean": [0.4, 0.5]}
+
+
+def toml(value) -> str:
+    """A value in TOML's inline notation."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def write(folder: Path, data: dict, reference: object = REFERENCE) -> Path:
+    (folder / "reference.json").write_text(json.dumps(reference))
+    file = folder / "case.toml"
+    lines = [f"{json.dumps(k)} = {toml(v)}" for k, v in data.items()]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def changed(**tables) -> dict:
+    """VALID with the keys of some tables replaced (None: removed)."""
+    data = copy.deepcopy(VALID)
+    for table, new in tables.items():
+        if not isinstance(new, dict):
+            data[table] = new
+            continue
+        data.setdefault(table, {}).update(new)
+        data[table] = {k: v for k, v in data[table].items() if v is not None}
+    return {k: v for k, v in data.items() if v is not None}
+
+
+def mistakes(file: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}:\n")
+    assert caught.value.exit_code == 2
+    return caught.value.problems
+
+
+def test_valid_case(tmp_path):
+    case = load(write(tmp_path, VALID))
+    assert isinstance(case, Case)
+    assert (case.name, case.title) == (tmp_path.name, "a case")
+    assert case.problem.name == "erf_teacher"
+    assert case.problem.initial.mean == (0.4,)
+    assert case.mesh == BoxRecipe((-2.0,), (3.0,), (16,))
+    assert case.options == SolverOptions(degree=2, rtol=1e-5)
+    assert case.times == (0.0, 0.1, 0.2)
+    assert case.cross_check.mesh == BoxRecipe((-2.0,), (3.0,), (8,))
+    assert case.cross_check.options == SolverOptions(space="lagrangian")
+    assert case.particles == ParticlePlan((5, 10), 3, 0.005)
+    assert case.acceptance == Acceptance()
+    assert case.reference == REFERENCE
+    assert case.source == tmp_path / "case.toml"
+
+
+def test_defaults_and_shorthands(tmp_path):
+    data = {k: VALID[k] for k in ("title", "problem", "mesh")} | {"solver": {"t_end": 2}}
+    case = load(write(tmp_path, data))
+    assert case.options == SolverOptions()
+    np.testing.assert_allclose(case.times, np.linspace(0, 2, 11))
+    assert (case.particles, case.cross_check, case.reference) == (None, None, None)
+
+
+def test_cross_check_on_the_main_mesh(tmp_path):
+    case = load(write(tmp_path, changed() | {"cross_check": {"degree": 5}}))
+    assert case.cross_check.mesh == case.mesh
+    assert case.cross_check.options == SolverOptions(degree=5)
+
+
+def test_name_of_a_case(tmp_path):
+    file = write(tmp_path, VALID)
+    assert load(file.rename(tmp_path / "fine mesh.toml")).name == "fine_mesh"
+    assert load(write(tmp_path, VALID | {"name": "mine"})).name == "mine"
+
+
+def test_mesh_file_beside_the_case(tmp_path):
+    data = changed(problem={"name": "digits_pca", "parameters": None}, mesh=None, cross_check=None)
+    data["mesh"] = {"file": "l.msh"}
+    assert "mesh.file: \"l.msh\": No such file" in mistakes(write(tmp_path, data))[0]
+    (tmp_path / "l.msh").write_text("a poem")
+    assert "is not a gmsh mesh" in mistakes(tmp_path / "case.toml")[0]
+    (tmp_path / "l.msh").write_bytes((ROOT / "meshes" / "l_shape.msh").read_bytes())
+    assert load(tmp_path / "case.toml").mesh == FileRecipe(tmp_path.resolve() / "l.msh")
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({"title": 3}, "title: 3 is not a string"),
+        ({"title": None}, "title: missing"),
+        ({"name": "../up"}, "name: \"../up\" is not a name of letters"),
+        ({"mesh": None}, "mesh: missing"),
+        ({"mesh": 7}, "mesh: 7 is not a table"),
+        ({"solvr": {}}, 'solvr: unknown key; did you mean "solver"?'),
+        ({"degree": 3}, "degree: does not belong here but in [solver]"),
+        ({"problem": {"name": "erf_teachr"}}, 'did you mean "erf_teacher"?'),
+        ({"problem": {"name": None}}, "problem.name: missing"),
+        ({"problem": {"temperature": 1}}, "goes in [problem.parameters]"),
+        (
+            {"problem": {"parameters": {"tempreature": 0.1}}},
+            'problem.parameters.tempreature: unknown parameter of "erf_teacher"; did you mean '
+            '"temperature"? accepted: temperature, ridge, mean, std, label_noise',
+        ),
+        ({"problem": {"parameters": {"mean": "0"}}}, 'parameters.mean: "0" is not a number'),
+        ({"problem": {"parameters": {"mean": True}}}, "parameters.mean: true is not a number"),
+        ({"problem": {"parameters": {"mean": math.nan}}}, "mean: nan is not a finite number"),
+        ({"problem": {"parameters": {"temperature": -1.0}}}, "parameters.temperature: "),
+        ({"problem": {"parameters": 3}}, "problem.parameters: 3 is not a table"),
+        ({"mesh": {"cells": [0]}}, "mesh.cells[0]: 0 is not >= 1"),
+        ({"mesh": {"cells": [16.5]}}, "mesh.cells[0]: 16.5 is not an integer"),
+        ({"mesh": {"cells": [10**9]}}, "mesh.cells: [1000000000] is more than 100000000 cells"),
+        ({"mesh": {"cells": None}}, "mesh.cells: missing"),
+        ({"mesh": {"lower": [3.0]}}, "mesh.upper[0]: 3.0 is not > 3.0, the lower end"),
+        ({"mesh": {"lower": [0.0, 0.0]}}, "mesh.lower: [0.0, 0.0] has 2 entries, not 1"),
+        ({"mesh": {"cell": "triangle"}}, 'mesh.cell: "triangle" in 1D; accepted: none'),
+        ({"mesh": {"cell": "hexagon"}}, 'mesh.cell: "hexagon" is unknown; did you mean "hexahed'),
+        ({"mesh": {"file": "x.msh"}}, "mesh.cells: mesh.file is given too"),
+        ({"mesh": {"upper": [math.inf]}}, "mesh.upper[0]: inf is not a finite number"),
+        ({"solver": {"degree": 13}}, "solver.degree: 13 is not <= 12"),
+        ({"solver": {"degree": "3"}}, 'solver.degree: "3" is not an integer'),
+        ({"solver": {"rtol": 0}}, "solver.rtol: 0 is not > 0"),
+        ({"solver": {"rtol": math.nan}}, "solver.rtol: nan is not a finite number"),
+        ({"solver": {"space": "euler"}}, 'solver.space: "euler" is unknown; did you mean "eul'),
+        ({"solver": {"method": "imex4"}}, "temperature is 0; accepted: auto, rk3, rk5, rk8"),
+        ({"solver": {"times": None}}, "solver.times: missing; give times"),
+        ({"solver": {"times": []}}, "solver.times: [] has 0 entries, not 1 or more"),
+        ({"solver": {"times": [0.0]}}, "solver.times: [0.0] has no time > 0"),
+        ({"solver": {"times": [0.2, 0.1]}}, "solver.times[1]: 0.1 is not > 0.2"),
+        ({"solver": {"times": [-0.1, 0.1]}}, "solver.times[0]: -0.1 is not >= 0"),
+        ({"solver": {"t_end": 1.0}}, "solver.t_end: solver.times is given too"),
+        ({"solver": {"times": None, "t_end": 1e-323}}, "solver.t_end: 1e-323 is too small"),
+        ({"solver": {"times": date(2020, 1, 1)}}, "solver.times: 2020-01-01 is not a number"),
+        ({"particles": {"widths": [5, 0]}}, "particles.widths[1]: 0 is not >= 1"),
+        ({"particles": {"widths": [5, 5]}}, "particles.widths[1]: 5 is not > 5"),
+        ({"particles": {"replicas": 1}}, "particles.replicas: 1 is not >= 2"),
+        ({"particles": {"step_size": -1.0}}, "particles.step_size: -1.0 is not > 0"),
+        ({"particles": {"step_size": 1e-12}}, "particles.step_size: 1e-12 needs more than 2**32"),
+        ({"particles": {"step_size": 0.03}}, "solver.times: 0.1, 0.2: not whole numbers of steps"),
+        ({"particles": {"step_size": 0.05}}, "particles.step_size x bias_factor = 4 x"),
+        ({"particles": {"seed": 2**70}}, "particles.seed: the integer does not fit into 64 bits"),
+        ({"particles": {"widths": None}}, "particles.widths: missing"),
+        ({"cross_check": {"tims": 1}}, "cross_check.tims: unknown key"),
+        ({"cross_check": {"upper": None}}, "cross_check.upper: missing"),
+        ({"acceptance": {"level": 1}}, "acceptance.level: 1 is not < 1"),
+        ({"acceptance": {"reference": "no.json"}}, 'acceptance.reference: "no.json": No such file'),
+    ],
+)
+def test_mistake_is_named(tmp_path, data, line):
+    found = mistakes(write(tmp_path, changed(**data)))
+    assert any(line in problem for problem in found), found
+
+
+def test_positive_temperature_restricts_the_method(tmp_path):
+    data = changed(problem={"parameters": {"temperature": 0.1}}, solver={"method": "rk5"})
+    found = mistakes(write(tmp_path, data))
+    assert len(found) == 2, found
+    assert "accepted: auto, imex3, imex4" in found[0]
+    assert found[1].startswith('cross_check.space: "lagrangian" is for temperature 0')
+
+
+def test_mesh_below_the_coordinates_range(tmp_path):
+    data = changed(problem={"name": "isotropic_gaussians", "parameters": None}, cross_check=None)
+    found = mistakes(write(tmp_path, data))
+    assert found == ["mesh.lower[0]: -2.0 is not >= 0, the least value of r = |w|"]
+
+
+def test_all_mistakes_at_once(tmp_path):
+    data = changed(
+        title=None,
+        problem={"parameters": {"mean": "x", "std": -1}},
+        mesh={"cells": ["many"], "lower": [9.0]},
+        solver={"degree": 0, "times": [0.2, 0.1], "tolerance": 1},
+        particles={"widths": [0, -1], "replicas": 1.5},
+        acceptance={"level": 2},
+    )
+    paths = {problem.partition(":")[0] for problem in mistakes(write(tmp_path, data))}
+    assert paths == {
+        *("title", "problem.parameters.mean", "mesh.cells[0]", "mesh.upper[0]"),
+        *("solver.degree", "solver.times[1]", "solver.tolerance"),
+        *("particles.widths[0]", "particles.widths[1]", "particles.replicas", "acceptance.level"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("reference", "line"),
+    [
+        ({**REFERENCE, "source": None}, "reference.json.source: "),
+        ({k: REFERENCE[k] for k in ("times", "risk")}, "reference.json.source: missing"),
+        ({**REFERENCE, "risk": [1.0]}, "reference.json: risk: 1 entries for 2 times"),
+        ({**REFERENCE, "risk": [1.0, math.nan]}, "risk[1]: nan is not a finite number"),
+        ({**REFERENCE, "times": [7.0, 8.0]}, "none of them is an output time"),
+        ({"source": "x", "times": [0.1]}, "has neither risk nor mean"),
+        ({**REFERENCE, "rsik": []}, 'did you mean "risk"?'),
+        ([1, 2], "does not hold an object"),
+    ],
+)
+def test_reference_file(tmp_path, reference, line):
+    found = mistakes(write(tmp_path, VALID, reference))
+    assert any(line in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"title = ", "not valid TOML: Invalid value (at end of document)"),
+        (b"title = 'a'\ntitle = 'b'\n", "(at line 2, column"),
+        (b"\xff\xfe", "not UTF-8 text (byte 0)"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = 0x" + b"f" * 10_000, "the integer does not fit"),
+        (b"a = " + b"9" * 10_000, "not valid TOML"),
+        (b"", "title: missing"),
+    ],
+    ids=["half", "twice", "utf-16", "deep", "hex", "long", "empty"],
+)
+def test_file_that_is_no_case(tmp_path, content, line):
+    file = tmp_path / "case.toml"
+    file.write_bytes(content)
+    assert any(line in problem for problem in mistakes(file))
+
+
+def test_path_that_is_no_file(tmp_path):
+    assert "no such file" in mistakes(tmp_path / "nowhere.toml")[0]
+    assert "give the case file" in mistakes(tmp_path)[0]
+    file = write(tmp_path, VALID)
+    assert f"did you mean {file}?" in mistakes(tmp_path)[0]
+    assert f"did you mean {file}?" in mistakes(tmp_path / "csae.toml")[0]
+    assert "cannot be read" in mistakes(tmp_path / ("x" * 5000))[0]
+
+
+
+OWN = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+import sys
+from ddpde import problems
+from ddpde.errors import ProblemError
+if TYPE_CHECKING:
+    from nowhere import Thing
+
+def build(temperature: float = 0.0, *, pair: tuple[int, int] = (1, 2), either: int | bool = 1):
+    if temperature > 9:
+        raise ProblemError(f"temperature = {temperature}: too hot", "cool it")
+    assert isinstance(pair, tuple)
+    return problems.erf_teacher(temperature=temperature)
+
+def needs(mean: float): return problems.erf_teacher(mean=mean)
+def anything(**parameters): return problems.erf_teacher(**parameters)
+def unresolved(mean: Thing): return problems.erf_teacher(mean=mean)
+def crash(): return 1 / 0
+def leave(): sys.exit(0)
+def wrong(): return {"name": "no problem"}
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """`own(name, parameters)` is a case file with a problem from mine.py beside it."""
+    (tmp_path / "mine.py").write_text(OWN)
+    base = {k: VALID[k] for k in ("title", "mesh", "solver")}
+
+    def case(name, parameters=None):
+        problem = {"name": name} | ({"parameters": parameters} if parameters else {})
+        return write(tmp_path, base | {"problem": problem})
+
+    return case
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("mine:build", {}),
+        ("mine:build", {"temperature": 1, "pair": [3, 4], "either": True}),
+        ("mine:needs", {"mean": 0.3}),
+        ("mine:anything", {"mean": 0.3}),
+        ("mine:unresolved", {"mean": 0.3}),
+        ("ddpde.problem.catalogue:erf_teacher", {"mean": 0.3}),
+    ],
+)
+def test_own_problem(own, name, parameters):
+    assert load(own(name, parameters)).problem.name == "erf_teacher"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "line"),
+    [
+        ("mine:build", {"temperature": "hot"}, 'temperature: "hot" is not a number'),
+        ("mine:build", {"temperature": 10.0}, "too hot -> cool it"),
+        ("mine:build", {"pair": [1]}, "parameters.pair[1]: missing"),
+        ("mine:build", {"pair": [1, 2.5]}, "parameters.pair[1]: 2.5 is not an integer"),
+        ("mine:build", {"either": "x"}, 'parameters.either: "x" is not int | bool'),
+        ("mine:needs", {}, 'parameters.mean: missing; "mine:needs" needs it'),
+        ("mine:crash", {}, '"mine:crash" raised ZeroDivisionError: division by zero (mine.py, li'),
+        ("mine:crash", {"x": 1}, "x: unknown parameter of \"mine:crash\"; accepted: none"),
+        ("mine:leave", {}, "raised SystemExit"),
+        ("mine:wrong", {}, "returned a dict, not a ddpde.Problem"),
+        ("mine:number", {}, "no such function"),
+        ("mine:biuld", {}, 'did you mean "build"?'),
+        ("yours:build", {}, "no module yours (looked in "),
+        ("mine:", {}, "is not of the form"),
+        (":build", {}, "is not of the form"),
+        ("..mine:build", {}, "is not of the form"),
+    ],
+)
+def test_own_problem_that_fails(own, name, parameters, line):
+    found = mistakes(own(name, parameters))
+    assert len(found) == 1
+    assert line in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("def build(:", "SyntaxError"), ("import nowhere", "No module named 'nowhere'")],
+)
+def test_own_module_that_fails(own, tmp_path, text, line):
+    (tmp_path / "broken.py").write_text(text)
+    (found,) = mistakes(own("broken:build"))
+    assert "its import raised" in found
+    assert line in found
+
+
+def test_namesakes_of_two_cases(tmp_path):
+    """Each case gets the module beside it."""
+    for folder, mean in (("a", 0.1), ("b", 0.2)):
+        (tmp_path / folder).mkdir()
+        text = f"import ddpde\ndef build(): return ddpde.problems.erf_teacher(mean={mean})\n"
+        (tmp_path / folder / "namesake.py").write_text(text)
+        data = {k: VALID[k] for k in ("title", "mesh", "solver")}
+        file = write(tmp_path / folder, data | {"problem": {"name": "namesake:build"}})
+        assert load(file).problem.parameters["mean"] == mean
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("validation/*/case.toml")), ids=str)
+def test_bundled_case(file):
+    case = load(file)
+    assert case.name == file.parent.name
+    assert case.particles is not None
+    assert (case.reference is not None) == (file.parent / "reference.json").exists()
+
+
+def places(value, path=()):
+    """The paths to all keys and entries."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, inner in items:
+        yield (*path, name)
+        if isinstance(inner, (dict, list)):
+            yield from places(inner, (*path, name))
+
+
+NAMES = st.sampled_from(["erf_teacher", "isotropic_gaussians", "digits_pca", "x:y", "", "\x00"])
+VALUES = st.one_of(
+    st.integers(-3, 40),
+    # nothing that would fill the memory; 10**18 entries are refused at once
+    st.sampled_from([10**18, 2**63, 10**30]),
+    st.floats(),
+    st.sampled_from([0.0, -0.0, 5e-324, 1e308, math.nan, math.inf]),
+    st.booleans(),
+    st.text(max_size=5),
+    st.lists(st.one_of(st.integers(-2, 5), st.floats(), st.text(max_size=2)), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.just(date(2000, 1, 1)),
+    st.sampled_from(["eulerian", "lagrangian", "imex4", "float64", "triangle", "case.toml", "."]),
+    NAMES,
+)
+BASES = [
+    VALID,
+    changed(
+        problem={"name": "isotropic_gaussians", "parameters": None}, mesh={"lower": [0.0]}
+    )
+    | {"cross_check": {"degree": 2}},
+    changed(problem={"name": "digits_pca"}, mesh=None, cross_check=None)
+    | {"mesh": {"lower": [-3, -3], "upper": [3, 3], "cells": [8, 8], "cell": "triangle"}},
+]
+BASES[1]["problem"]["parameters"] = {"dim": 40, "delta": 0.8, "kappa": 0.8, "activation": "ramp"}
+BASES[2]["problem"]["parameters"] = {
+    **{"classes": [3, 8], "bias": False, "temperature": 0.1, "ridge": 0.0, "std": 0.5},
+    **{"loss": "squared", "test_fraction": 0.3, "split_seed": 0},
+}
+EDITS = st.tuples(
+    st.sampled_from(sorted({place for base in BASES for place in places(base)}, key=str)),
+    st.sampled_from(["delete", "replace", "rename", "add"]),
+    VALUES,
+    st.text(max_size=4),
+)
+
+
+def edited(base, edits) -> dict:
+    data = copy.deepcopy(base)
+    for path, action, value, name in edits:
+        inner = data
+        try:
+            for part in path[:-1]:
+                inner = inner[part]
+            if action == "delete":
+                del inner[path[-1]]
+            elif action == "rename" and isinstance(inner, dict):
+                inner[name] = inner.pop(path[-1])
+            elif action == "add" and isinstance(inner, dict):
+                inner[name] = value
+            else:
+                inner[path[-1]] = value
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier edit took the place away
+    return data
+
+
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(BASES), st.lists(EDITS, max_size=5))
+@example(BASES[0], [])
+@example(BASES[1], [])
+@example(BASES[2], [])
+def test_any_file_is_a_case_or_one_error(tmp_path, base, edits):
+    file = write(tmp_path, edited(base, edits))
+    case = None
+    try:
+        case = load(file)
+    except ConfigError as error:
+        assert error.problems
+        assert all(re.match(r"\S.*: .", line) and "\n" not in line for line in error.problems)
+        assert not any(word in str(error) for word in ("Traceback", "pydantic", "Input should"))
+    else:
+        assert isinstance(case, Case)
+    assert edits or case  # the bases themselves are valid
+
+
+def rows(section: str) -> dict[str, list[str]]:
+    """The table under a heading of docs/cases.md: keys to the other columns."""
+    text = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
+    part = re.split(r"^## ", text.partition(f"## {section}\n")[2], flags=re.M)[0]
+    found = {}
+    for line in part.splitlines():
+        if line.startswith("| `"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            found |= {name: cells[1:] for name in re.findall(r"`(\w+)`", cells[0])}
+    return found
+
+
+@pytest.mark.parametrize("name", keys.SECTIONS)
+def test_docs_have_every_key(name):
+    documented = rows(f"[{name}]")
+    if name == "acceptance":
+        reference = set(keys.ReferenceFile.model_fields)
+        assert reference <= set(documented)
+        documented = {k: v for k, v in documented.items() if k not in reference}
+    assert set(documented) == set(keys.SECTIONS[name].model_fields)
+
+
+def test_docs_have_every_table():
+    assert set(rows("The file")) == set(keys.CaseSection.model_fields)
+    assert set(keys.SECTIONS) | {"title", "name"} == set(keys.CaseSection.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("section", "target", "also"),
+    [
+        ("solver", SolverOptions, {"times", "t_end"}),
+        ("particles", ParticlePlan, set()),
+        ("acceptance", Acceptance, {"reference"}),
+    ],
+)
+def test_keys_are_the_fields_they_end_in(section, target, also):
+    """… and the defaults in the documentation are theirs."""
+    fields = {field.name: field for field in dataclasses.fields(target)}
+    assert set(keys.SECTIONS[section].model_fields) == set(fields) | also
+    for name, field in fields.items():
+        default = rows(f"[{section}]")[name][1]
+        if field.default is dataclasses.MISSING:
+            assert default == "required"
+        elif field.default is None:
+            assert default == "none"
+        else:
+            assert json.loads(default.strip("`")) == field.default
