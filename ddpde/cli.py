@@ -153,7 +153,8 @@ def run(case: CaseFile, out: Out = None) -> None:
             for t, row in zip(done.times, done._outputs, strict=True):
                 values = "".join(f" {done.history[c][row]:16.9g}" for c in columns)
                 typer.echo(f"{t:9.4g}{values}")
-            typer.echo(f"written to {folder}")
+            if done.finished:
+                typer.echo(f"written to {folder}")
         if not done.finished:
             raise KeyboardInterrupt
 

@@ -62,7 +62,7 @@ class OptionsSection(Section):
     space: Literal[tuple(SPACES)] = optional()  # type: ignore[valid-type]
     degree: int = optional(ge=1, le=12)
     method: Literal[("auto", *METHODS)] = optional()  # type: ignore[valid-type]
-    rtol: float = optional(gt=0, lt=1)
+    rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
 
 

@@ -156,7 +156,7 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"mesh": {"upper": [math.inf]}}, "mesh.upper[0]: inf is not a finite number"),
         ({"solver": {"degree": 13}}, "solver.degree: 13 is not <= 12"),
         ({"solver": {"degree": "3"}}, 'solver.degree: "3" is not an integer'),
-        ({"solver": {"rtol": 0}}, "solver.rtol: 0 is not > 0"),
+        ({"solver": {"rtol": 0}}, "solver.rtol: 0 is not >= 1e-14"),
         ({"solver": {"rtol": math.nan}}, "solver.rtol: nan is not a finite number"),
         ({"solver": {"space": "euler"}}, 'solver.space: "euler" is unknown; did you mean "eul'),
         ({"solver": {"method": "imex4"}}, "temperature is 0; accepted: auto, rk3, rk5, rk8"),
