@@ -1,6 +1,8 @@
 """The wheel alone, in an environment and a folder of its own, does what the checkout does."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,10 +91,16 @@ def test_wheel_carries_the_cases(installed, tmp_path):
     assert copies["reference.json"] == (original / "reference.json").read_bytes()
 
 
-# TO COMPLETE when the command line exists: `ddpde run` on a small copied case, in an empty folder.
-# @pytest.mark.timeout(280)
-# def test_wheel_runs_a_copied_case(installed, tmp_path):
-#     installed("ddpde", "init", "case_copy", cwd=tmp_path)
-#     ... make case_copy/case.toml small (coarse mesh, short horizon, few particles) ...
-#     installed("ddpde", "run", "case_copy/case.toml", cwd=tmp_path, timeout=240)
-#     ... assert on the run folder ...
+@pytest.mark.timeout(280)
+def test_wheel_runs_a_copied_case(installed, tmp_path):
+    installed("ddpde", "init", "case_copy", cwd=tmp_path)
+    case = tmp_path / "case_copy" / "case.toml"
+    small, changes = re.subn(r"(?m)^times = .*", "times = [0.1]", case.read_text())
+    assert changes == 1
+    case.write_text(small)
+    out = installed("ddpde", "run", "case_copy/case.toml", cwd=tmp_path, timeout=240)
+    t, risk = out.splitlines()[2].split()[:2]
+    reference = json.loads((case.parent / "reference.json").read_text())
+    assert float(t) == reference["times"][1]
+    assert float(risk) == pytest.approx(reference["risk"][1], rel=1e-3)
+    assert (tmp_path / "runs" / "case_copy" / "laws" / "0001.npz").exists()
