@@ -60,7 +60,7 @@ def installed(wheel, tmp_path_factory):
     lenders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "lenders.pth").write_text("\n".join(sorted(lenders)) + "\n")
     # mpi4py looks for the MPI library of a wheel beside the interpreter.
-    for library in Path(sys.prefix, "lib").glob("libmpi*"):
+    for library in Path(sys.prefix, "lib").glob("*mpi*"):
         (home / "lib" / library.name).symlink_to(library)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", home)
     run(*pip, "install", "--no-deps", "--no-index", wheel)
