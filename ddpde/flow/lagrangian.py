@@ -27,7 +27,7 @@ from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
 class LagrangianFlow:
     """Implements `SemiDiscrete` with the points' positions (owned cells, q, k) as state."""
 
-    stiff = None
+    temperature, diffusion = 0.0, None
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
         if problem.temperature > 0:
@@ -48,7 +48,7 @@ class LagrangianFlow:
         self._space = Space(mesh, degree)
         self._degree = degree
         rule = self._space.quadrature(2 * degree + 1)
-        self._shape = rule.points.shape
+        self.local_shape = self._shape = rule.points.shape
         density = problem.initial_density(rule.points.reshape(-1, self._shape[2]))
         masses = rule.weights * density.reshape(rule.weights.shape)
         total = self.comm.allreduce(float(masses.sum()))

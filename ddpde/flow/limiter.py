@@ -42,7 +42,7 @@ class PositivityLimiter:
         least = (u @ self._check.T).min(axis=1)
         bad = np.flatnonzero(least < 0.0)
         # a hair more than needed, so that rounding does not leave −1e-17
-        shrink = (1 - 1e-14) * means[bad] / (means[bad] - least[bad])
+        shrink = (1 - 1e-12) * means[bad] / (means[bad] - least[bad])
         mean_part = np.zeros((len(bad), u.shape[1]))
         mean_part[:, 0] = means[bad] * self._constant
         u[bad] = mean_part + shrink[:, None] * (u[bad] - mean_part)

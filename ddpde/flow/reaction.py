@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import basix.ufl
 import numpy as np
-from dolfinx import fem
 
 from ddpde.comm import sum_over_ranks
 from ddpde.space import Space
@@ -24,12 +23,13 @@ class BirthDeath:
         self._basis = self._rule.basis(space.degree)
         element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
         self._shape = tabulate(element, self._rule.reference)
-        self._dofs = space.potential.dofmap.list[: space.n_cells]
+        self._dofs = space.potential_dofs[: space.n_cells]
 
-    def moments(self, u: np.ndarray, potential: fem.Function) -> np.ndarray:
-        """(n_cells, nd) from the density's coefficients u (n_cells, nd) and F' without entropy."""
+    def moments(self, u: np.ndarray, potential: np.ndarray) -> np.ndarray:
+        """(n_cells, nd) from the density's coefficients u (n_cells, nd) and F' at the nodes
+        (n_nodes,), without entropy."""
         density = u @ self._basis.T
-        variation = potential.x.array[self._dofs] @ self._shape.T
+        variation = potential[self._dofs] @ self._shape.T
         if self._temperature > 0:
             # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
             variation = variation + self._temperature * np.log(np.maximum(density, 1e-290))

@@ -7,18 +7,22 @@ from typing import Protocol
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from ddpde.flow.diffusion import Diffusion
 from ddpde.space import Law
 
 
 class SemiDiscrete(Protocol):
-    """du/dt = ξ(t) { transport(u) − stiff u }: a problem discretised in space.
+    """du/dt = ξ(t) { transport(u) − temperature · diffusion u }: a problem discretised in space.
 
-    `state` is u at time 0 and `stiff` the diffusion matrix, None at temperature 0.
+    `state` is u at time 0; `local_shape` is how this rank's part of it is laid out;
+    `diffusion` is None at temperature 0.
     """
 
     comm: MPI.Comm
     state: PETSc.Vec
-    stiff: PETSc.Mat | None
+    temperature: float
+    diffusion: Diffusion | None
+    local_shape: tuple[int, ...]
 
     def schedule(self, t: float) -> float:
         """ξ(t)."""

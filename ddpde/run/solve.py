@@ -137,14 +137,15 @@ def output_times(times: Sequence[float] | None, t_end: float | None) -> np.ndarr
 
 def _method(options: SolverOptions, flow: SemiDiscrete) -> str:
     if options.method == "auto":
-        if flow.stiff is not None:
+        if flow.diffusion is not None:
             return "imex4"
         return "rk8" if options.space == "lagrangian" else "rk5"
-    if METHODS[options.method].implicit != (flow.stiff is not None):
-        fitting = [name for name, m in METHODS.items() if m.implicit == (flow.stiff is not None)]
+    diffuses = flow.diffusion is not None
+    if METHODS[options.method].implicit != diffuses:
+        fitting = [name for name, m in METHODS.items() if m.implicit == diffuses]
         raise ProblemError(
             f"method = {options.method!r} does not fit: temperature is "
-            f"{'positive' if flow.stiff is not None else 'zero'}",
+            f"{'positive' if diffuses else 'zero'}",
             f"one of: auto, {', '.join(fitting)}",
         )
     return options.method

@@ -12,20 +12,25 @@ except ImportError as error:
         "conda install -c conda-forge fenics-dolfinx",
     ) from error
 
+from ddpde.space.facets import Facets
 from ddpde.space.law import Law, gather
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
 from ddpde.space.quadrature import CellQuadrature
 from ddpde.space.spaces import Space
+from ddpde.space.tensor import TensorGrid, tensor_grid
 
 __all__ = [
     "BoxRecipe",
     "CellQuadrature",
+    "Facets",
     "FileRecipe",
     "Law",
     "Recipe",
     "Space",
+    "TensorGrid",
     "box",
     "from_gmsh",
     "gather",
     "interval",
+    "tensor_grid",
 ]

@@ -32,6 +32,17 @@ def jacobian_determinant(jacobian: np.ndarray) -> np.ndarray:
     return np.sqrt(np.linalg.det(gram))
 
 
+def jacobians(slope: np.ndarray, geometry: np.ndarray) -> np.ndarray:
+    """dx/dξ (n_cells, q, gdim, tdim) from slopes (tdim, q, n) and nodes (n_cells, n, gdim).
+
+    Where no cell's Jacobian varies within the cell, only its first value: (n_cells, 1, …).
+    """
+    out = np.stack([np.matmul(along, geometry) for along in slope], axis=-1)
+    if np.ptp(out, axis=1).max(initial=0.0) <= 1e-12 * np.abs(out).max(initial=0.0):
+        return out[:, :1]
+    return out
+
+
 class CellQuadrature:
     """A Gauss rule on each of the given cells.
 
@@ -48,10 +59,26 @@ class CellQuadrature:
         self.reference, self.reference_weights = basix.make_quadrature(kind, degree)
         element = basix.ufl.element("Lagrange", cell, geometry_degree)
         shape, slope = tabulate(element, self.reference, derivatives=1)
-        self.points = np.einsum("qn,cng->cqg", shape, geometry)
-        jacobian = np.einsum("aqn,cng->cqga", slope, geometry)
-        self.determinant = jacobian_determinant(jacobian)
-        self.weights = self.determinant * self.reference_weights
+        self.points = np.matmul(shape, geometry)
+        self._jacobian = jacobians(slope, geometry)
+        self.weights = jacobian_determinant(self._jacobian) * self.reference_weights
+
+    @property
+    def affine(self) -> bool:
+        """Whether every cell is an affine image of the reference cell."""
+        return self._jacobian.shape[1] == 1
+
+    def element(self, degree: int) -> basix.ufl._ElementBase:
+        """The density's element of `degree` on this cell."""
+        return legendre(self.cell, degree)
+
+    def metric(self) -> np.ndarray:
+        """√g g^{ab} (n_cells, q, tdim, tdim): ∇u·∇v dx = Σ_ab √g g^{ab} ∂_a u ∂_b v dξ.
+
+        Where the cells are `affine` the second axis has length one.
+        """
+        gram = np.einsum("cqga,cqgb->cqab", self._jacobian, self._jacobian)
+        return np.linalg.inv(gram) * np.sqrt(np.linalg.det(gram))[..., None, None]
 
     def basis(self, degree: int) -> np.ndarray:
         """Values (q, nd) of the orthonormal basis of `degree` at the reference points."""

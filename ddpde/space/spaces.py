@@ -11,13 +11,12 @@ from __future__ import annotations
 from functools import cached_property
 
 import basix
-import dolfinx.fem.petsc
+import basix.ufl
 import numpy as np
-import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
-from petsc4py import PETSc
 
+from ddpde.space.facets import Facets
 from ddpde.space.quadrature import CellQuadrature, legendre, tabulate
 
 
@@ -40,36 +39,65 @@ class Space:
         self.local_shape = (self.n_cells, self.density.element.space_dimension)
         self.original_cells = mesh.topology.original_cell_index[: self.n_cells]
 
-    @property
+    @cached_property
     def nodes(self) -> np.ndarray:
         """Coordinates (n, gdim) of the potential's nodes, owned ones first, then ghosts."""
         return self.potential.tabulate_dof_coordinates()[:, : self.gdim]
 
-    @property
-    def owned_nodes(self) -> int:
-        """How many of `nodes` this rank owns."""
-        return self.potential.dofmap.index_map.size_local
-
     @cached_property
     def geometry(self) -> np.ndarray:
-        """Geometry nodes (n_cells, n_geometry, gdim) of the owned cells."""
-        dofs = self.mesh.geometry.dofmaps[0][: self.n_cells]
-        return self.mesh.geometry.x[dofs][:, :, : self.gdim]
+        """Geometry nodes (n, n_geometry, gdim) of the owned cells, then the ghosts."""
+        return self.mesh.geometry.x[self.mesh.geometry.dofmaps[0]][:, :, : self.gdim]
+
+    @cached_property
+    def potential_dofs(self) -> np.ndarray:
+        """Nodes (n, ng) of the potential on owned and ghost cells."""
+        return self.potential.dofmap.list
+
+    @cached_property
+    def global_cells(self) -> np.ndarray:
+        """Global index (n,) of owned and ghost cells."""
+        cells = self.mesh.topology.index_map(self.tdim)
+        return cells.local_to_global(np.arange(len(self.geometry), dtype=np.int32))
+
+    @cached_property
+    def local_volumes(self) -> np.ndarray:
+        """Volume (n,) of owned and ghost cells."""
+        return self.quadrature(self.degree + 2, ghosts=True).weights.sum(axis=1)
 
     @property
     def geometry_degree(self) -> int:
         return self.mesh.geometry.cmaps[0].degree
 
-    def quadrature(self, degree: int) -> CellQuadrature:
-        """A rule exact to `degree` on the owned cells."""
-        return CellQuadrature(self.cell, self.geometry, self.geometry_degree, degree)
+    def quadrature(self, degree: int, *, ghosts: bool = False) -> CellQuadrature:
+        """A rule exact to `degree` on the owned cells, and on ghost cells too if asked."""
+        cells = self.geometry if ghosts else self.geometry[: self.n_cells]
+        return CellQuadrature(self.cell, cells, self.geometry_degree, degree)
+
+    def facets(self) -> Facets:
+        """Traces and facing pairs of the local cells."""
+        return Facets(self.mesh, self.geometry, self.geometry_degree, 3 * self.degree)
+
+    def divide_by_mass(self, moments: np.ndarray, cells: np.ndarray | None = None) -> np.ndarray:
+        """M⁻¹ applied to moments (n, nd, …) of the given cells (default: all owned ones)."""
+        chosen = slice(None) if cells is None else cells
+        if self._rule.affine:  # the basis is orthogonal: M is a number per cell
+            scale = self._rule.weights[:, 0] / self._rule.reference_weights[0]
+            return moments / scale[chosen].reshape(-1, *(1,) * (moments.ndim - 1))
+        inverse = self._inverse_mass[chosen]
+        if moments.ndim == 2:
+            return np.matmul(inverse, moments[:, :, None])[:, :, 0]
+        return np.matmul(inverse, moments)
 
     @cached_property
-    def inverse_mass(self) -> np.ndarray:
-        """Inverse (n_cells, nd, nd) of each owned cell's mass matrix."""
-        rule = self.quadrature(2 * self.degree + 2)
-        phi = rule.basis(self.degree)
-        return np.linalg.inv(np.einsum("cq,qi,qj->cij", rule.weights, phi, phi))
+    def _rule(self) -> CellQuadrature:
+        return self.quadrature(2 * self.degree + 2)
+
+    @cached_property
+    def _inverse_mass(self) -> np.ndarray:
+        phi = self._rule.basis(self.degree)
+        products = np.einsum("qi,qj->qij", phi, phi)
+        return np.linalg.inv(np.tensordot(self._rule.weights, products, axes=1))
 
     @cached_property
     def cell_means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -88,17 +116,27 @@ class Space:
         gauss = basix.make_quadrature(kind, 2 * self.degree + 2)[0]
         return tabulate(legendre(self.cell, self.degree), np.vstack([gauss, lattice]))
 
+    def nodal_masses(self, u: np.ndarray) -> np.ndarray:
+        """Bρ (n_nodes,) with B = ∫ φ_i ψ_j over the owned cells: the law's mass at each node.
+
+        Ghost nodes hold this rank's part; summed over the ranks they are the masses of the law.
+        """
+        carried = (u @ self._tables[0].T) * self._rule.weights
+        return np.bincount(
+            self.potential_dofs[: self.n_cells].ravel(),
+            weights=(carried @ self._tables[1]).ravel(),
+            minlength=len(self.nodes),
+        )
+
     @cached_property
-    def coupling(self) -> PETSc.Mat:
-        """B (potential × density): ∫ φ_i ψ_j, so that Bρ are the nodes' masses."""
-        form = fem.form(ufl.TrialFunction(self.density) * ufl.TestFunction(self.potential) * ufl.dx)
-        matrix = dolfinx.fem.petsc.assemble_matrix(form)
-        matrix.assemble()
-        return matrix
+    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values of the density's and of the potential's basis at the points of the mass rule."""
+        lagrange = basix.ufl.element("Lagrange", self.cell, self.degree + 1)
+        return self._rule.basis(self.degree), tabulate(lagrange, self._rule.reference)
 
     def project(self, density) -> np.ndarray:
         """L² projection (n_cells, nd) of a callable (n, gdim) -> (n,)."""
         rule = self.quadrature(max(3 * self.degree, 8) + 4)
         values = density(rule.points.reshape(-1, self.gdim)).reshape(rule.weights.shape)
         moments = (rule.weights * values) @ rule.basis(self.degree)
-        return np.einsum("cij,cj->ci", self.inverse_mass, moments)
+        return self.divide_by_mass(moments)

@@ -48,7 +48,7 @@ class MethodOfLines:
         self.method = method
         self._u = flow.state
         self._fixed = dt
-        self._dt = dt or 1e-4
+        self._dt = dt or self._first_step(method, rtol)
         self._stop = False
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
@@ -90,6 +90,18 @@ class MethodOfLines:
             )
         return not self._stop
 
+    def _first_step(self, method: Method, rtol: float) -> float:
+        """A step in which the error is about rtol, by the size of du/dt; TS corrects it."""
+        rate = self._u.duplicate()
+        self._flow.transport(self._u, rate)
+        if self._flow.diffusion is not None:
+            shaped = self._u.getArray(readonly=True).reshape(self._flow.local_shape)
+            with rate as array:
+                array[:] -= self._flow.temperature * self._flow.diffusion.apply(shaped).ravel()
+        largest = PETSc.NormType.INFINITY
+        speed = rate.norm(largest) / self._u.norm(largest)
+        return 0.5 * rtol ** (1.0 / method.order) / max(speed, 1e-8)
+
     def _after_step(self, ts: PETSc.TS) -> None:
         t, dt = ts.getTime(), ts.getTime() - ts.getPrevTime()
         norm = self._u.norm()
@@ -108,31 +120,50 @@ class MethodOfLines:
         out.scale(self._flow.schedule(t))
 
     def _set_implicit_part(self, ts: PETSc.TS) -> None:
-        stiff = self._flow.stiff
-        matrix = stiff.duplicate(copy=True)
-        current: list[float] = []  # shift and schedule of the factorised matrix
-
-        def residual(ts, t, u, rate, out):  # type: ignore[no-untyped-def]
-            stiff.mult(u, out)
-            out.aypx(self._flow.schedule(t), rate)
-
-        def jacobian(ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
-            xi = self._flow.schedule(t)
-            if current != [shift, xi]:
-                stiff.copy(pre, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
-                pre.scale(xi)
-                pre.shift(shift)
-                current[:] = [shift, xi]
-
-        ts.setIFunction(residual, self._u.duplicate())
-        ts.setIJacobian(jacobian, matrix)
+        part = _ImplicitDiffusion(self._flow)
+        ts.setIFunction(part.residual, self._u.duplicate())
+        jacobian = PETSc.Mat().createPython((self._u.getSizes(), self._u.getSizes()), part)
+        jacobian.setUp()
+        ts.setIJacobian(part.set_shift, jacobian)
         snes = ts.getSNES()
-        snes.setType("ksponly")  # diffusion is linear
+        snes.setType("ksponly")  # diffusion is linear, and its solver direct
         ksp = snes.getKSP()
         ksp.setType("preonly")
-        pc = ksp.getPC()
-        pc.setType("lu")
-        pc.setFactorSolverType("mumps")
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(part)
+
+
+class _ImplicitDiffusion:
+    """du/dt + ξ T (diffusion) u in the callbacks that PETSc asks for."""
+
+    def __init__(self, flow: SemiDiscrete) -> None:
+        assert flow.diffusion is not None
+        self._diffusion, self._flow = flow.diffusion, flow
+        self._shift = self._factor = 1.0
+
+    def residual(self, ts, t, u, rate, out):  # type: ignore[no-untyped-def]
+        with out as array:
+            spread = self._diffusion.apply(self._shaped(u))
+            array[:] = rate.getArray(readonly=True) + self._strength(t) * spread.ravel()
+
+    def set_shift(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
+        self._shift, self._factor = shift, self._strength(t)
+
+    def apply(self, pc, b, x):  # type: ignore[no-untyped-def]
+        with x as array:
+            solved = self._diffusion.solve(self._shift, self._factor, self._shaped(b))
+            array[:] = solved.ravel()
+
+    def mult(self, matrix, x, y):  # type: ignore[no-untyped-def]
+        with y as array:
+            array[:] = self._shift * x.getArray(readonly=True)
+            array[:] += self._factor * self._diffusion.apply(self._shaped(x)).ravel()
+
+    def _strength(self, t: float) -> float:
+        return self._flow.schedule(t) * self._flow.temperature
+
+    def _shaped(self, vector: PETSc.Vec):  # type: ignore[no-untyped-def]
+        return vector.getArray(readonly=True).reshape(self._flow.local_shape)
 
 
 def _set_options(ts: PETSc.TS, **values: str) -> None:
