@@ -1,0 +1,146 @@
+"""Any number of ranks gives the serial result, written once by rank 0."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RTOL = 1e-10
+SCALARS = ("risk", "free_energy", "mass")
+LINE = """
+title = "1D, temperature zero"
+[problem]
+name = "isotropic_gaussians"
+[mesh]
+lower = 0.0
+upper = 4.0
+cells = 64
+[solver]
+times = [0.1, 0.5]
+"""
+PLANE = """
+title = "2D, positive temperature, digits"
+[problem]
+name = "digits_pca"
+[mesh]
+lower = [-4.0, -4.0]
+upper = [4.0, 4.0]
+cells = [12, 11]
+[solver]
+degree = 2
+times = [0.1, 0.3]
+rtol = 1e-5
+"""
+MOVING = """
+title = "1D, a mesh that moves"
+[problem]
+name = "isotropic_gaussians"
+[mesh]
+lower = 0.2
+upper = 1.6
+cells = 32
+[solver]
+space = "lagrangian"
+times = [0.1, 0.5]
+"""
+CASES = {"line": LINE, "plane": PLANE, "moving": MOVING}
+
+# mpirun of the wheel's MPICH is beside the interpreter, that of conda or the system on PATH
+PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+MPIRUN = shutil.which("mpirun", path=PLACES)
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    # Open MPI counts cores and minds root; MPICH does not look at these
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
+
+def ddpde_run(folder, text, *launcher):
+    """`ddpde run` of a case in `folder`; its standard output."""
+    (folder / "case.toml").write_text(text)
+    process = subprocess.Popen(
+        [*launcher, sys.executable, "-m", "ddpde", "run", "case.toml", "--out", "out"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # which mpirun passes on to the ranks
+        out, err = process.communicate(timeout=20)
+        pytest.fail(f"not finished after 120 s\n{out}{err}")
+    assert process.returncode == 0, f"exit code {process.returncode}\n{out}{err}"
+    return out
+
+
+def scalars(folder):
+    """The history's rows at the output times, by name, and the number of its rows."""
+    rows = [json.loads(line) for line in (folder / "out/history.jsonl").read_text().splitlines()]
+    times = [law.time for law in laws(folder)]
+    at = [row for row in rows if any(abs(row["t"] - t) <= 1e-12 for t in times)]
+    assert len(at) == len(times)
+    return {name: np.array([row[name] for row in at]) for name in SCALARS}, len(rows)
+
+
+def laws(folder):
+    from ddpde.space import Law
+
+    return [Law.load(file) for file in sorted((folder / "out/laws").glob("*.npz"))]
+
+
+def difference(a, b):
+    """Largest difference relative to the largest entry."""
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    """The folder and the output of a case's run without mpirun, made when first asked for."""
+    done = {}
+
+    def of(case):
+        if case not in done:
+            folder = tmp_path_factory.mktemp(case)
+            done[case] = folder, ddpde_run(folder, CASES[case])
+        return done[case]
+
+    return of
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+@pytest.mark.parametrize("ranks", (1, 2, 3))
+@pytest.mark.parametrize("case", CASES)
+def test_ranks_agree(case, ranks, serial, tmp_path):
+    reference, expected_words = serial(case)
+    said = ddpde_run(tmp_path, CASES[case], MPIRUN, "-n", str(ranks))
+    assert len(said.splitlines()) == len(expected_words.splitlines())  # rank 0 alone speaks
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {
+        "case.used.toml",
+        "history.jsonl",
+        "laws",
+        "run.json",
+    }
+    assert json.loads((tmp_path / "out/run.json").read_text())["ranks"] == ranks
+
+    ours, steps = scalars(tmp_path)
+    theirs, expected_steps = scalars(reference)
+    assert steps == expected_steps
+    for name in SCALARS:
+        assert difference(ours[name], theirs[name]) < RTOL, name
+    for law, expected in zip(laws(tmp_path), laws(reference), strict=True):
+        assert law.time == expected.time
+        assert difference(law.geometry, expected.geometry) < RTOL
+        assert difference(law.values, expected.values) < RTOL
