@@ -11,6 +11,7 @@ from functools import reduce
 
 import numpy as np
 
+from ddpde.comm import sum_over_ranks
 from ddpde.flow.diffusion import penalty
 from ddpde.space.quadrature import legendre, tabulate
 from ddpde.space.tensor import TensorGrid
@@ -25,6 +26,9 @@ class TensorDiffusion:
             np.linalg.eigh(_line_matrix(n, size, grid.degree, grid.cells.ndim))
             for n, size in zip(grid.cells.shape, grid.sizes, strict=True)
         ]
+        # each rank takes its share of the first direction's modes; the results are added
+        modes = np.array_split(np.arange(len(parts[0][0])), grid.comm.size)[grid.comm.rank]
+        parts[0] = parts[0][0][modes], parts[0][1][:, modes]
         self._vectors = [vectors for _, vectors in parts]
         self._values = reduce(np.add.outer, [values for values, _ in parts])
 
@@ -43,7 +47,7 @@ class TensorDiffusion:
         array = scale(array)
         for axis, vectors in enumerate(self._vectors):
             array = _along(vectors, array, axis)
-        return self._grid.collect(array)
+        return self._grid.collect(sum_over_ranks(self._grid.comm, array))
 
 
 def _along(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
@@ -52,7 +56,7 @@ def _along(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
         return array @ matrix.T
     head = array.shape[:axis]
     flat = array.reshape(*head, array.shape[axis], -1)
-    return np.matmul(matrix, flat).reshape(array.shape)
+    return np.matmul(matrix, flat).reshape(*head, len(matrix), *array.shape[axis + 1 :])
 
 
 def _line_matrix(cells: int, size: float, degree: int, tdim: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from mpi4py import MPI
 
 from ddpde.space.spaces import Space
 
@@ -13,36 +14,42 @@ _FIRST_EDGES = {"interval": (1,), "quadrilateral": (1, 2), "hexahedron": (1, 2, 
 
 @dataclass(frozen=True, eq=False)
 class TensorGrid:
-    """cells (n_1, …, n_d): the cell at each place, along the reference axes; sizes (d,)."""
+    """cells (n_1, …, n_d): the cell at each place, along the reference axes; sizes (d,).
 
+    Cells are numbered through the ranks; `mine` are this rank's.
+    """
+
+    comm: MPI.Comm
     cells: np.ndarray
     sizes: np.ndarray
     degree: int
+    mine: slice
 
     def spread(self, u: np.ndarray) -> np.ndarray:
-        """Coefficients (n_cells, nd) as an array (n_1 (p+1), …, n_d (p+1))."""
+        """All ranks' coefficients (own cells, nd) as one array (n_1 (p+1), …, n_d (p+1))."""
         d, order = self.cells.ndim, self.degree + 1
+        if self.comm.size > 1:
+            u = np.concatenate(self.comm.allgather(u))
         blocks = u[self.cells].reshape(*self.cells.shape, *(order,) * d)
         mixed = blocks.transpose([axis for j in range(d) for axis in (j, d + j)])
         return mixed.reshape([n * order for n in self.cells.shape])
 
     def collect(self, array: np.ndarray) -> np.ndarray:
-        """The inverse of `spread`."""
+        """This rank's part of the inverse of `spread`."""
         d, order = self.cells.ndim, self.degree + 1
         mixed = array.reshape([size for n in self.cells.shape for size in (n, order)])
         blocks = mixed.transpose([*range(0, 2 * d, 2), *range(1, 2 * d, 2)])
         out = np.empty((self.cells.size, order**d))
         out[self.cells.ravel()] = blocks.reshape(self.cells.size, -1)
-        return out
+        return out[self.mine]
 
 
 def tensor_grid(space: Space) -> TensorGrid | None:
-    """The tensor grid of a uniform, axis-parallel box on one rank; None for other meshes."""
-    if space.comm.size > 1 or space.cell not in _FIRST_EDGES or space.geometry_degree > 1:
+    """The tensor grid of a uniform, axis-parallel box; None (on all ranks) for other meshes."""
+    if space.cell not in _FIRST_EDGES or space.geometry_degree > 1 or space.gdim != space.tdim:
         return None
-    if space.gdim != space.tdim:
-        return None
-    corners = space.geometry
+    counts = space.comm.allgather(space.n_cells)
+    corners = np.concatenate(space.comm.allgather(space.geometry[: space.n_cells]))
     origin = corners[:, 0]
     edges = np.stack([corners[:, v] - origin for v in _FIRST_EDGES[space.cell]], axis=1)
     mean = edges.mean(axis=0)
@@ -65,4 +72,8 @@ def tensor_grid(space: Space) -> TensorGrid | None:
         return None
     cells = np.full(shape, -1)
     cells[tuple(place.T)] = np.arange(len(corners))
-    return TensorGrid(cells, sizes, space.degree) if cells.min() >= 0 else None
+    if cells.min() < 0:
+        return None
+    first = sum(counts[: space.comm.rank])
+    mine = slice(first, first + space.n_cells)
+    return TensorGrid(space.comm, cells, sizes, space.degree, mine)
