@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ddpde.run.solve import SPACES
+from ddpde.run.solver import SPACES
 from ddpde.step import METHODS
 
 CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}

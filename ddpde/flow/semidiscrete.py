@@ -12,19 +12,35 @@ from ddpde.space import Law
 
 
 class SemiDiscrete(Protocol):
-    """du/dt = ξ(t) { transport(u) − temperature · diffusion u }: a problem discretised in space.
+    """du/dt = ξ(t) { transport(u) − temperature · diffusion u }: a problem discretised in space."""
 
-    `state` is u at time 0; `local_shape` is how this rank's part of it is laid out;
-    `diffusion` is None at temperature 0.
-    """
+    @property
+    def comm(self) -> MPI.Comm: ...
 
-    comm: MPI.Comm
-    state: PETSc.Vec
-    temperature: float
-    diffusion: Diffusion | None
-    local_shape: tuple[int, ...]
+    @property
+    def state(self) -> PETSc.Vec:
+        """u, at first the initial law; time integrators advance it in place."""
+        ...
 
-    def schedule(self, t: float) -> float:
+    @property
+    def local_shape(self) -> tuple[int, ...]:
+        """How this rank's part of u is laid out."""
+        ...
+
+    @property
+    def temperature(self) -> float: ...
+
+    @property
+    def diffusion(self) -> Diffusion | None:
+        """None at temperature 0."""
+        ...
+
+    @property
+    def truncated_mass(self) -> float:
+        """The part of the initial law that the mesh misses."""
+        ...
+
+    def schedule(self, t: float, /) -> float:
         """ξ(t)."""
         ...
 

@@ -6,12 +6,13 @@ Each builder's keyword arguments are the keys of `[problem.parameters]` in a cas
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ddpde.errors import ProblemError
-from ddpde.problem.activations import PiecewiseLinear, erf, tanh
+from ddpde.problem.activations import Array, PiecewiseLinear, erf, tanh
 from ddpde.problem.data import DataSet, GaussianInputs, IsotropicGaussians
 from ddpde.problem.initial import GaussianLaw
 from ddpde.problem.losses import LOSSES
@@ -133,8 +134,45 @@ def digits_pca(
     )
 
 
+def _double_well(theta: Array) -> Array:
+    """x⁴/4 − x²/2 (n,) at points (n, 1)."""
+    x = theta[:, 0]
+    return x**4 / 4 - x**2 / 2
+
+
+@dataclass(frozen=True)
+class _Attraction:
+    """strength/2 · (x − x')² (n, m): problems of equal strength share its features."""
+
+    strength: float
+
+    def __call__(self, theta: Array, other: Array) -> Array:
+        return 0.5 * self.strength * (theta[:, :1] - other[:, 0]) ** 2
+
+
+def dawson(
+    temperature: float = 0.3, theta: float = 1.0, mean: float = 0.5, std: float = 0.5
+) -> Problem:
+    """Dawson's double well: drift −(x³ − x) − θ(x − mean), noise √(2T), from N(mean, std²).
+
+    Below the critical temperature, where ⟨x²⟩ = T/θ, the symmetric state loses its stability
+    to two ordered ones (Dawson 1983; Gomes & Pavliotis 2018, eq. 1.1).
+    """
+    if not theta > 0:
+        raise ProblemError(f"theta = {theta}: must be positive")
+    return Problem(
+        name="dawson",
+        potential=_double_well,
+        interaction=_Attraction(theta),
+        initial=GaussianLaw((mean,), (std,)),
+        temperature=temperature,
+        parameters={"temperature": temperature, "theta": theta, "mean": mean, "std": std},
+    )
+
+
 CATALOGUE: dict[str, Callable[..., Problem]] = {
     "isotropic_gaussians": isotropic_gaussians,
     "erf_teacher": erf_teacher,
     "digits_pca": digits_pca,
+    "dawson": dawson,
 }

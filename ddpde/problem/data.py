@@ -137,6 +137,13 @@ class GaussianInputs:
 
     uniforms = 0
 
+    def __post_init__(self) -> None:
+        if self.dim < 1 or not self.label_noise >= 0:
+            raise ProblemError(
+                f"dim = {self.dim}, label_noise = {self.label_noise}: "
+                "need dim >= 1 and label_noise >= 0"
+            )
+
     @property
     def input_dim(self) -> int:
         return self.dim

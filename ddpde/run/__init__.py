@@ -1,7 +1,7 @@
 """solve(): from a problem and a mesh to a trajectory."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
-from ddpde.run.solve import SolverOptions, solve
+from ddpde.run.solver import SolverOptions, solve
 from ddpde.run.trajectory import Trajectory
 
 __all__ = ["SolverOptions", "Trajectory", "solve"]

@@ -3,7 +3,7 @@
 try:
     from mpi4py import MPI  # noqa: F401, I001  (loads the MPI library that DOLFINx links to)
     import dolfinx  # noqa: F401
-except ImportError as error:
+except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI library
     from ddpde.errors import MissingDependencyError
 
     raise MissingDependencyError(

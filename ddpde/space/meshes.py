@@ -109,8 +109,8 @@ def box(
         raise MeshError(f"cell = {cell!r} in {dim}D", f"one of: {', '.join(kinds)}")
     kind = kinds[cell] if cell else next(iter(kinds.values()))
     create = dmesh.create_rectangle if dim == 2 else dmesh.create_box
-    corners = [np.asarray(lower, float), np.asarray(upper, float)]
-    return create(comm, corners, [int(c) for c in cells], cell_type=kind)
+    corners = np.array([lower, upper], dtype=float)
+    return create(comm, corners, [int(c) for c in cells], cell_type=kind)  # type: ignore[arg-type]
 
 
 def from_gmsh(path: str | Path, *, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
@@ -119,24 +119,39 @@ def from_gmsh(path: str | Path, *, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mes
     if not path.is_file():
         raise MeshError(f"no mesh file {path}", "give the path of a .msh file")
     try:
+        import gmsh
         from dolfinx.io import gmsh as reader
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise MissingDependencyError("reading gmsh files needs gmsh", "pip install gmsh") from error
-    import gmsh
-
-    flat = 3
+    flat, trouble = 3, ""
     if comm.rank == 0:
         gmsh.initialize()
-        gmsh.option.setNumber("General.Verbosity", 1)
-        gmsh.open(str(path))
-        flat = gmsh.model.getDimension()
-        points = gmsh.model.mesh.getNodes()[1].reshape(-1, 3)
-        # a surface in space (a sphere, say) keeps its three coordinates
-        while flat < 3 and np.ptp(points[:, flat:]) > 0:
-            flat += 1
-        gmsh.finalize()
-    flat = comm.bcast(flat, root=0)
+        try:
+            gmsh.option.setNumber("General.Terminal", 0)
+            gmsh.open(str(path))
+            flat = _span(gmsh)
+        except Exception as error:  # gmsh raises bare Exceptions
+            trouble = str(error) or "gmsh cannot read it"
+        finally:
+            gmsh.finalize()
+    flat, trouble = comm.bcast((flat, trouble), root=0)
+    if trouble:
+        raise MeshError(f"mesh file {path}: {trouble}", "write it with gmsh, with a physical group")
     return reader.read_from_msh(str(path), comm, 0, gdim=flat).mesh
+
+
+def _span(gmsh) -> int:  # type: ignore[no-untyped-def]
+    """Dimension of the space that the open model's points need; complains of what is missing."""
+    dim = gmsh.model.getDimension()
+    points = gmsh.model.mesh.getNodes()[1].reshape(-1, 3)
+    if dim < 1 or len(points) == 0:
+        raise MeshError("it holds no mesh")
+    if not gmsh.model.getPhysicalGroups(dim):
+        raise MeshError(f"it has no physical group of dimension {dim}, which names the cells")
+    # a surface in space (a sphere, say) keeps its three coordinates
+    while dim < 3 and np.ptp(points[:, dim:]) > 0:
+        dim += 1
+    return int(dim)
 
 
 def _check_box(lower: Sequence[float], upper: Sequence[float], cells: Sequence[int]) -> None:

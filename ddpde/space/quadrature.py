@@ -7,6 +7,12 @@ import basix.ufl
 import numpy as np
 
 
+def gauss(cell: str, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reference points (q, tdim) and weights (q,) of a rule exact to `degree`."""
+    points, weights = basix.make_quadrature(basix.CellType[cell], degree)
+    return np.asarray(points), np.asarray(weights)
+
+
 def legendre(cell: str, degree: int) -> basix.ufl._ElementBase:
     """Discontinuous polynomials of `degree`, orthonormal on the reference cell.
 
@@ -54,9 +60,8 @@ class CellQuadrature:
     """
 
     def __init__(self, cell: str, geometry: np.ndarray, geometry_degree: int, degree: int) -> None:
-        kind = basix.CellType[cell]
         self.cell = cell
-        self.reference, self.reference_weights = basix.make_quadrature(kind, degree)
+        self.reference, self.reference_weights = gauss(cell, degree)
         element = basix.ufl.element("Lagrange", cell, geometry_degree)
         shape, slope = tabulate(element, self.reference, derivatives=1)
         self.points = np.matmul(shape, geometry)

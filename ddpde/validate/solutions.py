@@ -32,9 +32,12 @@ def solve_case(case: Case, folder=None) -> Solutions:  # type: ignore[no-untyped
     comm = MPI.COMM_WORLD
 
     def run(label: str, mesh: Recipe, options: SolverOptions, **kw: object) -> Trajectory:
-        return solve(
+        run = solve(
             case.problem, mesh.build(comm), times=case.times, options=options, label=label, **kw
         )
+        if not run.finished:  # Ctrl-C: what the main run reached is in its folder
+            raise KeyboardInterrupt
+        return run
 
     main = run("PDE", case.mesh, case.options, folder=folder)
     cross = None

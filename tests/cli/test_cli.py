@@ -265,12 +265,7 @@ def test_wrong_usage(ddpde_, arguments):
     "command",
     [
         "run",
-        pytest.param(
-            "validate",
-            marks=pytest.mark.xfail(
-                strict=True, reason="validate() goes on with the interrupted trajectory"
-            ),
-        ),
+        "validate",
     ],
 )
 def test_ctrl_c_keeps_what_was_computed(tmp_path, command):

@@ -234,7 +234,7 @@ def test_rounding_of_save_times_is_forgiven():
 
 def test_divergence_names_replica_time_and_remedy():
     problem = a_problem(unit=RidgeUnit(identity, 2), schedule=lambda t: 1.0)
-    with pytest.raises(SolverError, match="(?s)replica 4 by t = .*reduce step_size") as caught:
+    with pytest.raises(SolverError, match=r"(?s)replica 4 by t = .*reduce step_size") as caught:
         train(problem, 3, replicas=1, first_replica=4, step_size=50.0, times=[1e4], seed=0)
     assert "non-finite" in caught.value.what
 

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,10 @@ from ddpde.problem import Problem
 from ddpde.run.trajectory import Recorder, Trajectory
 from ddpde.step import METHODS, MethodOfLines
 
-SPACES = {"eulerian": EulerianFlow, "lagrangian": LagrangianFlow}
+SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int], SemiDiscrete]] = {
+    "eulerian": EulerianFlow,
+    "lagrangian": LagrangianFlow,
+}
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def _method(options: SolverOptions, flow: SemiDiscrete) -> str:
 
 
 @contextlib.contextmanager
-def _interruptible(comm: MPI.Comm) -> Iterator[object]:
+def _interruptible(comm: MPI.Comm) -> Iterator[Callable[[], bool]]:
     """Ctrl-C sets a flag, which all ranks look at after each step; a second one raises."""
     hit = False
 
