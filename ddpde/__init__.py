@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ddpde.problem import Problem
     from ddpde.problem import catalogue as problems
-    from ddpde.run import SolverOptions, Trajectory, solve
+    from ddpde.run import SolverOptions, Trajectory, optimality, solve
+    from ddpde.run.stability import stability
+    from ddpde.run.stationary import stationary
     from ddpde.space import Law, box, from_gmsh, interval
 
 __version__ = "0.1.0"
@@ -22,7 +24,10 @@ _HOME = {
     "problems": "ddpde.problem.catalogue",
     "SolverOptions": "ddpde.run",
     "Trajectory": "ddpde.run",
+    "optimality": "ddpde.run",
     "solve": "ddpde.run",
+    "stability": "ddpde.run",
+    "stationary": "ddpde.run",
     "Law": "ddpde.space",
     "box": "ddpde.space",
     "from_gmsh": "ddpde.space",
@@ -37,8 +42,11 @@ __all__ = [
     "box",
     "from_gmsh",
     "interval",
+    "optimality",
     "problems",
     "solve",
+    "stability",
+    "stationary",
 ]
 
 

@@ -2,6 +2,18 @@
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
 from ddpde.run.solver import SolverOptions, solve
+from ddpde.run.stability import Stability, stability
+from ddpde.run.stationary import Certificate, StationaryState, optimality, stationary
 from ddpde.run.trajectory import Trajectory
 
-__all__ = ["SolverOptions", "Trajectory", "solve"]
+__all__ = [
+    "Certificate",
+    "SolverOptions",
+    "Stability",
+    "StationaryState",
+    "Trajectory",
+    "optimality",
+    "solve",
+    "stability",
+    "stationary",
+]
