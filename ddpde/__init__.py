@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ddpde.problem import Problem
     from ddpde.problem import catalogue as problems
-    from ddpde.run import SolverOptions, Trajectory, optimality, solve
+    from ddpde.run import SolverOptions, Trajectory, optimality, phase_diagram, solve
+    from ddpde.run.continuation import continuation
     from ddpde.run.stability import stability
     from ddpde.run.stationary import stationary
     from ddpde.space import Law, box, from_gmsh, interval
@@ -24,7 +25,9 @@ _HOME = {
     "problems": "ddpde.problem.catalogue",
     "SolverOptions": "ddpde.run",
     "Trajectory": "ddpde.run",
+    "continuation": "ddpde.run",
     "optimality": "ddpde.run",
+    "phase_diagram": "ddpde.run",
     "solve": "ddpde.run",
     "stability": "ddpde.run",
     "stationary": "ddpde.run",
@@ -40,9 +43,11 @@ __all__ = [
     "SolverOptions",
     "Trajectory",
     "box",
+    "continuation",
     "from_gmsh",
     "interval",
     "optimality",
+    "phase_diagram",
     "problems",
     "solve",
     "stability",

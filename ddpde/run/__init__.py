@@ -1,18 +1,23 @@
 """solve(): from a problem and a mesh to a trajectory."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
+from ddpde.run.continuation import Branch, Critical, continuation, phase_diagram
 from ddpde.run.solver import SolverOptions, solve
 from ddpde.run.stability import Stability, stability
 from ddpde.run.stationary import Certificate, StationaryState, optimality, stationary
 from ddpde.run.trajectory import Trajectory
 
 __all__ = [
+    "Branch",
     "Certificate",
+    "Critical",
     "SolverOptions",
     "Stability",
     "StationaryState",
     "Trajectory",
+    "continuation",
     "optimality",
+    "phase_diagram",
     "solve",
     "stability",
     "stationary",

@@ -235,7 +235,7 @@ def stationary(
         )
     family = GibbsFamily(problem, mesh, degree)
     point, iterations = newton(
-        family.at(_first_means(problem, family, start), problem.temperature),
+        family.at(first_means(problem, family, start), problem.temperature),
         rtol,
         relax=not isinstance(start, StationaryState | np.ndarray),
     )
@@ -248,10 +248,13 @@ def stationary(
     return state
 
 
-def newton(point: Point, rtol: float, *, relax: bool = False, limit: int = 80) -> tuple[Point, int]:
+def newton(
+    point: Point, rtol: float, *, relax: bool = False, cut: bool = False, limit: int = 80
+) -> tuple[Point, int]:
     """Damped Newton on R(f) = 0 from a point: the solution and the number of iterations.
 
     `relax`: where the Jacobian is indefinite Newton would head for a saddle; follow −R instead.
+    `cut`: leave out the null direction of a bifurcation, along which rounding is amplified.
     """
     for iteration in range(limit):
         tolerance = point.tolerance(rtol)
@@ -262,12 +265,11 @@ def newton(point: Point, rtol: float, *, relax: bool = False, limit: int = 80) -
             if eigenvalues[0] <= 0:
                 point = _moved(point, -point.residual / eigenvalues[-1])
                 continue
-        try:
-            step = -np.linalg.solve(point.jacobian, point.residual)
-        except np.linalg.LinAlgError:
-            break
-        trial = _line_search(point, step)
+        trial = None if cut else _line_search(point, _full_step(point))
+        trial = trial or _line_search(point, _cut_step(point))
         if trial is None:
+            if point.size <= 100 * tolerance:  # rounding, near a bifurcation
+                return point, iteration
             break
         point = trial
     raise SolverError(
@@ -280,6 +282,19 @@ def newton(point: Point, rtol: float, *, relax: bool = False, limit: int = 80) -
 
 def _moved(point: Point, step: np.ndarray) -> Point:
     return point.family.at(point.f + step, point.temperature)
+
+
+def _full_step(point: Point) -> np.ndarray:
+    """The Newton step; zero where the Jacobian is singular to working precision."""
+    try:
+        return -np.linalg.solve(point.jacobian, point.residual)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(point.residual)
+
+
+def _cut_step(point: Point) -> np.ndarray:
+    """The Newton step without its part along the null vector of a bifurcation nearby."""
+    return -np.linalg.lstsq(point.jacobian, point.residual, rcond=1e-8)[0]
 
 
 def _line_search(point: Point, step: np.ndarray) -> Point | None:
@@ -330,7 +345,7 @@ def _law(point: Point) -> Law | None:
     return Law(np.inf, space.cell, space.degree, space.geometry_degree, parts[0], parts[1])
 
 
-def _first_means(
+def first_means(
     problem: Problem, family: GibbsFamily, start: StationaryState | Law | np.ndarray | None
 ) -> np.ndarray:
     """Means (M,) to start from; laws live on rank 0 alone."""
