@@ -19,8 +19,8 @@ from ddpde.errors import ProblemError
 
 Box = tuple[np.ndarray, np.ndarray]
 
-_SAMPLE = 1200
-_CHECKS = 2000
+_SAMPLE = 900
+_CHECKS = 1000
 
 
 class InteractionFeatures:

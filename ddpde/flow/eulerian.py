@@ -21,6 +21,8 @@ from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gather, tensor_grid
 
+_NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
+
 
 class EulerianFlow:
     """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state."""
@@ -72,14 +74,23 @@ class EulerianFlow:
         with out as array:
             array[:] = self.space.divide_by_mass(moments).ravel()
 
-    def limit(self, u: PETSc.Vec) -> bool:
+    def stabilise(self, u: PETSc.Vec) -> bool:
+        coefficients = self._coefficients(u)
+        values, weights = coefficients @ self._basis.T, self._rule.weights
+        # the entropy's part of birth and death amplifies whatever is negative
+        allowed = 0.0 if self._birth_death is not None else _NEGLIGIBLE
+        if self._limiter.negative_mass(values, weights) <= allowed:
+            return False
+        limited = self._limiter(coefficients)
         with u as array:
-            return self._limiter(array.reshape(self.space.local_shape))
+            array[:] = limited.ravel()
+        return True
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         coefficients = self._coefficients(u)
         f = self._predictions(coefficients)
-        values = coefficients @ self._basis.T
+        positive = self._limiter(coefficients)
+        values = positive @ self._basis.T
         masses = np.einsum("ci,ci->c", self.space.cell_means[0], coefficients)
         local = np.array(
             [
@@ -96,14 +107,14 @@ class EulerianFlow:
             + potential
             + self.temperature * negentropy,
             "mass": mass,
-            "minimum": self._limiter.minimum(coefficients),
+            "minimum": self._limiter.minimum(positive),
             "boundary_mass": rim,
         }
 
     def law(self, t: float, u: PETSc.Vec) -> Law | None:
         space = self.space
         geometry = space.geometry[: space.n_cells]
-        coefficients = self._coefficients(u).copy()
+        coefficients = self._limiter(self._coefficients(u))
         parts = gather(self.comm, space.original_cells, geometry, coefficients)
         if not parts:
             return None
@@ -117,7 +128,6 @@ class EulerianFlow:
         self.truncated_mass = check_mass(mass)
         with u as array:
             array[:] = coefficients.ravel() / mass
-        self.limit(u)
         return u
 
     def _coefficients(self, u: PETSc.Vec) -> np.ndarray:

@@ -69,7 +69,7 @@ class LagrangianFlow:
         with out as array:
             array[:] = self.energy.drift(points, gradients, self.energy.dual(f)).ravel()
 
-    def limit(self, u: PETSc.Vec) -> bool:
+    def stabilise(self, u: PETSc.Vec) -> bool:
         return False
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:

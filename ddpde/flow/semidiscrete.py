@@ -48,8 +48,8 @@ class SemiDiscrete(Protocol):
         """Everything but diffusion, at ξ = 1."""
         ...
 
-    def limit(self, u: PETSc.Vec) -> bool:
-        """Make u positive without changing its mass; True if it had to be changed."""
+    def stabilise(self, u: PETSc.Vec) -> bool:
+        """After an accepted step: mend u where it needs it; True if it was changed."""
         ...
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:

@@ -109,7 +109,7 @@ class MethodOfLines:
             raise SolverError(f"the solution is not finite at t = {t:.6g}", "loosen rtol or dt")
         # the last step before an output time is cut short: remember the natural size
         self._dt = self._fixed or max(dt, 0.5 * self._dt)
-        if self._flow.limit(self._u):
+        if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
         if not self._on_step(t, dt, self._u):
             self._stop = True

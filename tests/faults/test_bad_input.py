@@ -139,7 +139,7 @@ def later():
 
     def schedule(t):
         calls.append(t)
-        if LONE and len(calls) > 20:
+        if LONE and len(calls) > 5:
             raise ValueError("the schedule broke")
         return 1.0
 
