@@ -99,7 +99,7 @@ def continuation(
     f = first_means(problem_at(wanted[0]), family, start)
     relax = not isinstance(start, StationaryState | np.ndarray)
     first, iterations = newton(family.at(f, wanted[0]), rtol, relax=relax)
-    main = Branch([make_state(first, iterations)])
+    main = Branch([make_state(first, iterations, rtol)])
     towards = np.append(np.zeros(len(f)), wanted[-1] - wanted[0])
     follower.follow(main, first, towards)
     branches = [main]
@@ -168,7 +168,7 @@ class _Follower:
             if not turned and _negative(point) != _negative(after):
                 critical = self._locate(point, after)
             reached = [*passed, after] if self._inside(after) else passed
-            states = [make_state(each, iterations) for each in reached]
+            states = [make_state(each, iterations, self._rtol) for each in reached]
             if critical is not None and self._inside(critical.state.point):
                 branch.critical.append(critical)
                 states.append(critical.state)
@@ -187,14 +187,14 @@ class _Follower:
         kick = sign * np.append(critical.direction, 0.0)
         covector = _covector(base, kick)
         y0 = _vector(base)
-        found = self._bordered(y0 + _KICK * kick, covector, covector @ y0 + _KICK)
+        found = self._bordered(y0 + _KICK * kick, covector, float(covector @ y0) + _KICK)
         if found is None:
             log.warning("no branch found beside T = %g", critical.temperature)
             return None
         point, iterations = found
         branch = Branch([critical.state])
         if self._inside(point):
-            branch.states.append(make_state(point, iterations))
+            branch.states.append(make_state(point, iterations, self._rtol))
             self.follow(branch, point, _vector(point) - y0)
         return branch
 
@@ -207,7 +207,7 @@ class _Follower:
         guess = _vector(point) + step * tangent
         if not guess[-1] > 0:
             return None
-        return self._bordered(guess, covector, covector @ guess)
+        return self._bordered(guess, covector, float(covector @ guess))
 
     def _bordered(
         self, y: np.ndarray, covector: np.ndarray, value: float
@@ -279,7 +279,7 @@ class _Follower:
         point = at(T)
         null = point.spectrum[1][:, index]
         null = null / _length(point, np.append(null, 0.0))
-        return Critical(float(T), make_state(point, 0), null)
+        return Critical(float(T), make_state(point, 0, self._rtol), null)
 
 
 def _vector(point: Point) -> np.ndarray:
@@ -320,7 +320,10 @@ def phase_diagram(
     drawn = set()
     for branch in branches:
         for states, stable in _stretches(branch.states):
-            style = {"linestyle": "-" if stable else (0, (4, 3)), "color": "#1f4e79"}
+            style: dict[str, Any] = {
+                "linestyle": "-" if stable else (0, (4, 3)),
+                "color": "#1f4e79",
+            }
             if stable not in drawn:
                 style["label"] = "stable" if stable else "unstable"
                 drawn.add(stable)

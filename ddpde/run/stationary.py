@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+import basix
 import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
@@ -239,7 +240,7 @@ def stationary(
         rtol,
         relax=not isinstance(start, StationaryState | np.ndarray),
     )
-    state = make_state(point, iterations)
+    state = make_state(point, iterations, rtol)
     if state.quadrature_error > 1e-6:
         log.warning(
             "stationary state: quadrature error %.1e; the law is narrow for this mesh, refine it",
@@ -309,7 +310,7 @@ def _line_search(point: Point, step: np.ndarray) -> Point | None:
     return None
 
 
-def make_state(point: Point, iterations: int, status: str = "converged") -> StationaryState:
+def make_state(point: Point, iterations: int, rtol: float) -> StationaryState:
     """Everything there is to say about a converged point."""
     family, T = point.family, point.temperature
     energy, cloud = family.energy, family.cloud
@@ -329,7 +330,7 @@ def make_state(point: Point, iterations: int, status: str = "converged") -> Stat
         residual=point.size,
         quadrature_error=max(float(moved), abs(coarse_log_z - point.log_z)),
         iterations=iterations,
-        status=status,
+        status="converged" if point.size <= point.tolerance(rtol) else "limited by rounding",
         point=point,
     )
 
@@ -407,10 +408,14 @@ def optimality(
     reference, weights = gauss(law.cell, 15)
     x, density, volume = law.at(reference)
     points, masses = x.reshape(-1, law.gdim), (density * volume * weights).ravel()
-    searched = points
+    # F' of a net is often least at the rim, which no Gauss point touches
+    corners = law.at(np.asarray(basix.geometry(basix.CellType[law.cell])))[0]
+    elsewhere = [corners.reshape(-1, law.gdim)]
     if mesh is not None:
         space = Space(mesh, 1)
-        searched = np.vstack([points, space.quadrature(12).points.reshape(-1, space.gdim)])
+        elsewhere += [space.quadrature(12).points.reshape(-1, space.gdim)]
+        elsewhere += [space.geometry.reshape(-1, space.gdim)]
+    searched = np.vstack([points, *elsewhere])
     energy = Energy(problem, (searched.min(axis=0), searched.max(axis=0)))
     S = energy.features(points)
     dual = energy.dual(energy.predictions(S, masses))
