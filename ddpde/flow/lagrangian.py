@@ -44,7 +44,6 @@ class LagrangianFlow:
             )
         check_mesh(problem, mesh)
         self.comm = mesh.comm
-        self.schedule = problem.schedule
         self._space = Space(mesh, degree)
         self._degree = degree
         rule = self._space.quadrature(2 * degree + 1)

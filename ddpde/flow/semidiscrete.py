@@ -12,7 +12,7 @@ from ddpde.space import Law
 
 
 class SemiDiscrete(Protocol):
-    """du/dt = ξ(t) { transport(u) − temperature · diffusion u }: a problem discretised in space."""
+    """du/ds = transport(u) − temperature · diffusion u: a problem discretised in space."""
 
     @property
     def comm(self) -> MPI.Comm: ...
@@ -40,12 +40,8 @@ class SemiDiscrete(Protocol):
         """The part of the initial law that the mesh misses."""
         ...
 
-    def schedule(self, t: float, /) -> float:
-        """ξ(t)."""
-        ...
-
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Everything but diffusion, at ξ = 1."""
+        """Everything but diffusion."""
         ...
 
     def stabilise(self, u: PETSc.Vec) -> bool:

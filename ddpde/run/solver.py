@@ -15,9 +15,10 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from ddpde.comm import log, progress
-from ddpde.errors import ProblemError
+from ddpde.errors import ProblemError, SolverError
 from ddpde.flow import EulerianFlow, LagrangianFlow, SemiDiscrete
 from ddpde.problem import Problem
+from ddpde.run.clock import Clock
 from ddpde.run.trajectory import Recorder, Trajectory
 from ddpde.step import METHODS, MethodOfLines
 
@@ -78,6 +79,8 @@ def solve(
     """
     options = options or SolverOptions(**settings)  # type: ignore[arg-type]
     outputs = output_times(times, t_end)
+    clock = Clock(problem.schedule)
+    stops = clock.s_of(outputs)
     started = time.monotonic()
     flow: SemiDiscrete = SPACES[options.space](problem, mesh, options.degree)
     method = _method(options, flow)
@@ -96,18 +99,27 @@ def solve(
     recorder = Recorder(Path(folder) if folder and root else None, described)
     finished = True
     with progress(label) as bar, _interruptible(mesh.comm) as interrupted:
+        good, good_t = flow.state.duplicate(), 0.0
+        flow.state.copy(good)
 
-        def on_step(t: float, dt: float, u) -> bool:  # type: ignore[no-untyped-def]
-            recorder.step({"t": t, "dt": dt, **flow.diagnostics(u)})
-            bar.to(t / outputs[-1] if outputs[-1] else 1.0)
+        def on_step(s: float, ds: float, u) -> bool:  # type: ignore[no-untyped-def]
+            nonlocal good_t
+            u.copy(good)
+            good_t = clock.t_of(s, t)
+            recorder.step({"t": good_t, "dt": ds, **flow.diagnostics(u)})
+            bar.to(s / stops[-1] if stops[-1] else 1.0)
             return not interrupted()
 
         recorder.step({"t": 0.0, "dt": 0.0, **flow.diagnostics(flow.state)})
-        for t in outputs:
-            if t > 0 and not stepper.advance(t, on_step):
-                finished = False
-                break
-            recorder.output(flow.law(t, flow.state))
+        try:
+            for t, stop in zip(outputs, stops, strict=True):
+                if t > 0 and not stepper.advance(stop, on_step):
+                    finished = False
+                    break
+                recorder.output(flow.law(t, flow.state))
+        except SolverError as error:
+            where = recorder.rescue(flow.law(good_t, good))
+            raise SolverError(error.what + where, error.remedy) from error
     recorder.close()
     if not finished:
         log.warning("interrupted: kept the %d output times reached", len(recorder.outputs))

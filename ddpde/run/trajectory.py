@@ -18,9 +18,9 @@ from ddpde.space import Law
 class Trajectory:
     """Laws at the output times and scalars at every accepted step.
 
-    `history` maps t, dt, risk, free_energy, mass, minimum, boundary_mass to arrays (n_steps,),
-    the initial state first. `laws` is filled on rank 0 only. `finished` is False where the run
-    was interrupted: everything up to then is here.
+    `history` maps t, dt (the step in s = ∫ ξ dt), risk, free_energy, mass, minimum and
+    boundary_mass to arrays (n_steps,), the initial state first. `laws` is filled on rank 0 only.
+    `finished` is False where the run was interrupted: everything up to then is here.
     """
 
     problem: Problem
@@ -98,6 +98,14 @@ class Recorder:
                 law.save(self._folder / "laws" / f"{len(self.laws) - 1:04d}.npz")
         if self._scalars is not None:
             self._scalars.flush()
+
+    def rescue(self, law: Law | None) -> str:
+        """Keep the last good state of a failed run; says where."""
+        if law is None or self._folder is None:
+            return ""
+        path = self._folder / "laws" / "last.npz"
+        law.save(path)
+        return f"; the law at t = {law.time:.6g} is in {path}"
 
     def history(self) -> dict[str, np.ndarray]:
         """The rows as columns."""

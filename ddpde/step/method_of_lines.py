@@ -81,17 +81,23 @@ class MethodOfLines:
         ts.setMaxTime(t_end)
         ts.setTimeStep(min(self._dt, t_end - t))
         ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
-        ts.solve(self._u)
+        try:
+            ts.solve(self._u)
+        except PETSc.Error as error:
+            # PETSc wraps what was raised in a callback; the user should see the cause itself
+            if error.__cause__ is not None:
+                raise error.__cause__ from None
+            raise SolverError(f"PETSc failed at s = {ts.getTime():.6g}: {error}") from error
         if ts.getConvergedReason() < 0:
             raise SolverError(
-                f"time integration failed at t = {ts.getTime():.6g} "
+                f"time integration failed at s = ∫ ξ dt = {ts.getTime():.6g} "
                 f"(step {ts.getTimeStep():.3g}, reason {ts.getConvergedReason()})",
                 "loosen rtol, refine the mesh, or raise the temperature",
             )
         return not self._stop
 
     def _first_step(self, method: Method, rtol: float) -> float:
-        """A step in which the error is about rtol, by the size of du/dt; TS corrects it."""
+        """A step in which the error is about rtol, by the size of du/ds; TS corrects it."""
         rate = self._u.duplicate()
         self._flow.transport(self._u, rate)
         if self._flow.diffusion is not None:
@@ -106,7 +112,10 @@ class MethodOfLines:
         t, dt = ts.getTime(), ts.getTime() - ts.getPrevTime()
         norm = self._u.norm()
         if not norm < float("inf"):
-            raise SolverError(f"the solution is not finite at t = {t:.6g}", "loosen rtol or dt")
+            raise SolverError(
+                f"the solution is not finite at s = ∫ ξ dt = {t:.6g}",
+                "take a smaller rtol or dt; if that fails, a finer mesh",
+            )
         # the last step before an output time is cut short: remember the natural size
         self._dt = self._fixed or max(dt, 0.5 * self._dt)
         if self._flow.stabilise(self._u):
@@ -117,7 +126,6 @@ class MethodOfLines:
 
     def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
         self._flow.transport(u, out)
-        out.scale(self._flow.schedule(t))
 
     def _set_implicit_part(self, ts: PETSc.TS) -> None:
         part = _ImplicitDiffusion(self._flow)
@@ -134,7 +142,7 @@ class MethodOfLines:
 
 
 class _ImplicitDiffusion:
-    """du/dt + ξ T (diffusion) u in the callbacks that PETSc asks for."""
+    """du/ds + T (diffusion) u in the callbacks that PETSc asks for."""
 
     def __init__(self, flow: SemiDiscrete) -> None:
         assert flow.diffusion is not None
@@ -144,10 +152,10 @@ class _ImplicitDiffusion:
     def residual(self, ts, t, u, rate, out):  # type: ignore[no-untyped-def]
         with out as array:
             spread = self._diffusion.apply(self._shaped(u))
-            array[:] = rate.getArray(readonly=True) + self._strength(t) * spread.ravel()
+            array[:] = rate.getArray(readonly=True) + self._flow.temperature * spread.ravel()
 
     def set_shift(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
-        self._shift, self._factor = shift, self._strength(t)
+        self._shift, self._factor = shift, self._flow.temperature
 
     def apply(self, pc, b, x):  # type: ignore[no-untyped-def]
         with x as array:
@@ -158,9 +166,6 @@ class _ImplicitDiffusion:
         with y as array:
             array[:] = self._shift * x.getArray(readonly=True)
             array[:] += self._factor * self._diffusion.apply(self._shaped(x)).ravel()
-
-    def _strength(self, t: float) -> float:
-        return self._flow.schedule(t) * self._flow.temperature
 
     def _shaped(self, vector: PETSc.Vec):  # type: ignore[no-untyped-def]
         return vector.getArray(readonly=True).reshape(self._flow.local_shape)

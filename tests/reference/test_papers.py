@@ -1,5 +1,7 @@
 """Solutions against FACTS' tables, to the digits printed there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,19 @@ def test_erf_neuron_without_noise(space):
         assert run.risk()[i] == pytest.approx(risk, rel=1e-8)
         assert run.mean()[i, 0] == pytest.approx(mean, rel=1e-10)
         assert variance(run.laws[i]) == pytest.approx(spread, rel=1e-9)
+
+
+def test_singular_schedule_is_a_change_of_time():
+    """ξ = t^{-1/4}: the law at t is that of ξ = 1 at s = (4/3) t^{3/4}."""
+    problem = replace(erf_teacher(), schedule=lambda t: t**-0.25)
+    times = [(0.75 * s) ** (4 / 3) for s in ERF]
+    mesh = ddpde.interval(-1.9, 2.9, cells=48)
+    run = ddpde.solve(problem, mesh, times=times, space="lagrangian", degree=6, rtol=1e-11)
+    assert run.risk()[1:] == pytest.approx([risk for risk, _, _ in ERF.values()], rel=1e-8)
+    assert run.times[1:] == pytest.approx(times)
+    outputs = run.history["t"][run._outputs]
+    assert outputs == pytest.approx(run.times, rel=1e-10)
+    assert np.all(np.diff(run.history["t"]) > 0)
 
 
 def test_erf_neuron_reaches_its_gibbs_state():

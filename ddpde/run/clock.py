@@ -1,0 +1,62 @@
+"""The step-size schedule as a change of time: s = ∫ ξ dt.
+
+ξ multiplies every term of the flow, so the law at time t is that of ξ = 1 at time s(t). Time
+integrators see s only: a schedule that is singular at t = 0, such as t^{-1/4}, costs nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from scipy.integrate import IntegrationWarning, quad
+from scipy.optimize import brentq
+
+from ddpde.errors import ProblemError
+from ddpde.problem.problem import constant
+
+
+class Clock:
+    """Translates between t and s; t must be asked for in increasing order."""
+
+    def __init__(self, schedule: Callable[[float], float]) -> None:
+        self._schedule = schedule
+        self._t = self._s = 0.0
+
+    def s_of(self, times: np.ndarray) -> np.ndarray:
+        """s at increasing times t that begin with 0; ProblemError where ξ is not integrable."""
+        if self._schedule is constant:
+            return times
+        pieces = [self._between(a, b) for a, b in pairwise(times)]
+        if not all(np.isfinite(piece) and piece > 0 for piece in pieces):
+            raise ProblemError(
+                "the schedule is not positive and integrable over the output times",
+                "give ξ(t) > 0 with a finite integral",
+            )
+        return np.concatenate([[0.0], np.cumsum(pieces)])
+
+    def t_of(self, s: float, latest: float) -> float:
+        """t at s, known to lie between the last t asked for and `latest`."""
+        if self._schedule is constant:
+            return s
+        missing = s - self._s
+        if missing > 0:
+            gap = self._between(self._t, latest) - missing
+            if gap > 1e-14 * latest:
+                self._t = brentq(
+                    lambda t: self._between(self._t, t) - missing, self._t, latest, rtol=1e-13
+                )
+            else:
+                self._t = latest
+            self._s = s
+        return self._t
+
+    def _between(self, start: float, end: float) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # quad only warns where an integral diverges
+            try:
+                return float(quad(self._schedule, start, end, epsabs=0.0, epsrel=1e-12)[0])
+            except IntegrationWarning:
+                return np.nan

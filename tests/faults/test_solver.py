@@ -1,0 +1,104 @@
+"""A computation that cannot go on: a named error, and what was computed is kept."""
+
+import numpy as np
+import pytest
+
+import ddpde
+from ddpde.errors import MeshError, ProblemError, SolverError
+from ddpde.problem import GaussianLaw, Problem
+
+
+def problem(potential, **kw):
+    return Problem("p", GaussianLaw((0.0,), (0.5,)), potential=potential, **kw)
+
+
+def test_blow_up_is_named_and_the_last_state_saved(tmp_path):
+    """Fixed steps far beyond the stability limit."""
+    steep = problem(lambda x: 200.0 * (x * x).sum(axis=1))
+    mesh = ddpde.interval(-3, 3, cells=40)
+    with pytest.raises(SolverError, match=r"unstable|not finite") as caught:
+        ddpde.solve(steep, mesh, t_end=50.0, dt=0.5, method="rk3", folder=tmp_path)
+    assert "last.npz" in caught.value.what
+    law = ddpde.Law.load(tmp_path / "laws" / "last.npz")
+    assert np.isfinite(law.values).all()
+    assert (tmp_path / "laws" / "0000.npz").exists()
+
+
+def test_error_inside_a_step_reaches_the_user_as_it_is(monkeypatch):
+    from ddpde.flow import EulerianFlow
+
+    def broken(self, u, out):
+        raise ZeroDivisionError("inside the rate")
+
+    run = problem(lambda x: (x * x).sum(axis=1))
+    with monkeypatch.context() as patch:
+        calls = []
+
+        def later(self, u, out, real=EulerianFlow.transport):
+            calls.append(1)
+            return broken(self, u, out) if len(calls) > 3 else real(self, u, out)
+
+        patch.setattr(EulerianFlow, "transport", later)
+        with pytest.raises(ZeroDivisionError, match="inside the rate"):
+            ddpde.solve(run, ddpde.interval(-3, 3, cells=10), t_end=1.0)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "error", "message"),
+    [
+        (lambda: ddpde.interval(0.3, 3, cells=10), MeshError, "initial law's mass"),
+        (lambda: ddpde.box([-3, -3], [3, 3], cells=[4, 4]), MeshError, "2D mesh"),
+        (lambda: ddpde.interval(3, -3, cells=10), MeshError, "lower < upper"),
+        (lambda: ddpde.interval(-3, 3, cells=0), MeshError, "at least one cell"),
+        (lambda: ddpde.from_gmsh("nowhere.msh"), MeshError, "no mesh file"),
+    ],
+)
+def test_meshes_that_do_not_fit(mesh, error, message):
+    with pytest.raises(error, match=message):
+        ddpde.solve(problem(lambda x: (x * x).sum(axis=1)), mesh(), t_end=1.0)
+
+
+def test_gmsh_file_that_is_none(tmp_path):
+    (tmp_path / "broken.msh").write_text("this is no mesh\n")
+    with pytest.raises(MeshError, match=r"broken\.msh"):
+        ddpde.from_gmsh(tmp_path / "broken.msh")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"potential": lambda x: np.where(x[:, 0] > 1, np.inf, 0.0)}, "not finite"),
+        ({"schedule": lambda t: -1.0}, "schedule"),
+        ({"schedule": lambda t: t**-2.0 if t else np.inf}, "schedule"),
+    ],
+)
+def test_problems_that_make_no_sense(change, message):
+    from dataclasses import replace
+
+    with pytest.raises(ProblemError, match=message):
+        ddpde.solve(
+            replace(problem(lambda x: (x * x).sum(axis=1)), **change),
+            ddpde.interval(-3, 3, cells=10),
+            t_end=1.0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"degree": 0}, "degree"),
+        ({"rtol": -1}, "rtol"),
+        ({"method": "euler"}, "method"),
+        ({"space": "spectral"}, "space"),
+        ({"method": "imex3"}, "does not fit"),
+        ({"t_end": None}, "output times"),
+        ({"times": [1.0, 0.5], "t_end": None}, "increase"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ProblemError, match=message):
+        ddpde.solve(
+            problem(lambda x: (x * x).sum(axis=1)),
+            ddpde.interval(-3, 3, cells=10),
+            **({"t_end": 1.0} | settings),
+        )
