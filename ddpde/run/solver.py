@@ -27,6 +27,8 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int], SemiDiscrete]] = {
     "lagrangian": LagrangianFlow,
 }
 
+_UNSTABLE = 1e-2  # relative rise of the free energy in one step that ends a run
+
 
 @dataclass(frozen=True)
 class SolverOptions:
@@ -104,9 +106,11 @@ def solve(
 
         def on_step(s: float, ds: float, u) -> bool:  # type: ignore[no-untyped-def]
             nonlocal good_t
+            row = {"t": clock.t_of(s, t), "dt": ds, **flow.diagnostics(u)}
+            _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
             u.copy(good)
-            good_t = clock.t_of(s, t)
-            recorder.step({"t": good_t, "dt": ds, **flow.diagnostics(u)})
+            good_t = row["t"]
+            recorder.step(row)
             bar.to(s / stops[-1] if stops[-1] else 1.0)
             return not interrupted()
 
@@ -134,6 +138,16 @@ def solve(
         finished=finished,
         _outputs=np.array(recorder.outputs, dtype=int),
     )
+
+
+def _must_fall(energy: float, before: float, t: float) -> None:
+    """A gradient flow's free energy cannot rise: where it does by much, the step is unstable."""
+    if not energy <= before + _UNSTABLE * max(1.0, abs(before)):
+        raise SolverError(
+            f"the time integration is unstable at t = {t:.6g}: "
+            f"the free energy rose from {before:.6g} to {energy:.6g}",
+            "take a smaller rtol or dt; if that fails, a finer mesh",
+        )
 
 
 def output_times(times: Sequence[float] | None, t_end: float | None) -> np.ndarray:

@@ -89,6 +89,10 @@ class Recorder:
         if self._scalars is not None:
             self._scalars.write(json.dumps(row) + "\n")
 
+    def latest(self, name: str) -> float:
+        """The last recorded value of a scalar."""
+        return self._rows[-1][name]
+
     def output(self, law: Law | None) -> None:
         """The state at an output time."""
         self.outputs.append(len(self._rows) - 1)
