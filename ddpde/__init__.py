@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from ddpde.run.continuation import continuation
     from ddpde.run.stability import stability
     from ddpde.run.stationary import stationary
-    from ddpde.space import Law, box, from_gmsh, interval
+    from ddpde.space import (
+        Law,
+        annulus,
+        ball,
+        box,
+        disc,
+        from_gmsh,
+        interval,
+        sphere,
+        torus,
+    )
 
 __version__ = "0.1.0"
 
@@ -32,6 +42,11 @@ _HOME = {
     "stability": "ddpde.run",
     "stationary": "ddpde.run",
     "Law": "ddpde.space",
+    "annulus": "ddpde.space",
+    "ball": "ddpde.space",
+    "disc": "ddpde.space",
+    "sphere": "ddpde.space",
+    "torus": "ddpde.space",
     "box": "ddpde.space",
     "from_gmsh": "ddpde.space",
     "interval": "ddpde.space",
@@ -42,6 +57,11 @@ __all__ = [
     "Problem",
     "SolverOptions",
     "Trajectory",
+    "annulus",
+    "ball",
+    "disc",
+    "sphere",
+    "torus",
     "box",
     "continuation",
     "from_gmsh",

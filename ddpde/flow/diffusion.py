@@ -42,7 +42,6 @@ class SparseDiffusion:
         self._current = self._kept = (0.0, 0.0)
         self._x, self._b = matrix.createVecs()
         self._ksp = ksp = PETSc.KSP().create(matrix.comm)
-        ksp.setType("gmres")
         ksp.setTolerances(rtol=1e-13, atol=0.0, max_it=60)
         ksp.getPC().setType("lu")
         ksp.getPC().setFactorSolverType("mumps")
@@ -72,6 +71,8 @@ class SparseDiffusion:
         if not 1 / _REUSE < ratio < _REUSE:
             _shift(self._matrix, self._factorised, shift, factor)
             self._kept = (shift, factor)
+        exact = self._current == self._kept
+        self._ksp.setType("preonly" if exact else "gmres")
         self._ksp.setOperators(self._shifted, self._factorised)
 
 

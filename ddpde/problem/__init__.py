@@ -2,7 +2,7 @@
 
 from ddpde.problem.activations import PiecewiseLinear, erf, identity, relu, square, tanh
 from ddpde.problem.data import DataLaw, DataSet, GaussianInputs, IsotropicGaussians, Nodes
-from ddpde.problem.initial import GaussianLaw, InitialLaw, Mixture
+from ddpde.problem.initial import DensityLaw, GaussianLaw, InitialLaw, Mixture
 from ddpde.problem.losses import Logistic, Loss, Squared
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial, Reduction
@@ -11,6 +11,7 @@ from ddpde.problem.units import RidgeUnit, Unit
 __all__ = [
     "DataLaw",
     "DataSet",
+    "DensityLaw",
     "GaussianInputs",
     "GaussianLaw",
     "InitialLaw",

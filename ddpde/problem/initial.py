@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,3 +93,23 @@ class Mixture:
     def density(self, theta: np.ndarray) -> np.ndarray:
         pairs = zip(self.weights, self.components, strict=True)
         return sum(weight * component.density(theta) for weight, component in pairs)
+
+
+@dataclass(frozen=True)
+class DensityLaw:
+    """A law given by its density alone, θ (n, D) -> (n,): for meshes, not for particles.
+
+    On a surface the density is with respect to the surface's area.
+    """
+
+    dim: int
+    function: Callable[[np.ndarray], np.ndarray]
+
+    def sample(self, normals: Array) -> Array:
+        raise ProblemError(
+            "this initial law is known by its density only and cannot be sampled",
+            "give a GaussianLaw or a Mixture to train particles",
+        )
+
+    def density(self, theta: np.ndarray) -> np.ndarray:
+        return self.function(theta)

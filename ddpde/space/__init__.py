@@ -16,6 +16,7 @@ from ddpde.space.facets import Facets
 from ddpde.space.law import Law, gather
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
 from ddpde.space.quadrature import CellQuadrature
+from ddpde.space.shapes import annulus, ball, disc, sphere, torus
 from ddpde.space.spaces import Space
 from ddpde.space.tensor import TensorGrid, tensor_grid
 
@@ -28,9 +29,14 @@ __all__ = [
     "Recipe",
     "Space",
     "TensorGrid",
+    "annulus",
+    "ball",
     "box",
+    "disc",
     "from_gmsh",
     "gather",
     "interval",
+    "sphere",
     "tensor_grid",
+    "torus",
 ]

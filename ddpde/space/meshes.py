@@ -124,30 +124,32 @@ def from_gmsh(path: str | Path, *, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mes
     except (ImportError, OSError) as error:
         raise MissingDependencyError("reading gmsh files needs gmsh", "pip install gmsh") from error
     flat, trouble = 3, ""
-    if comm.rank == 0:
-        gmsh.initialize()
-        try:
-            gmsh.option.setNumber("General.Terminal", 0)
-            gmsh.open(str(path))
-            flat = _span(gmsh)
-        except Exception as error:  # gmsh raises bare Exceptions
-            trouble = str(error) or "gmsh cannot read it"
-        finally:
-            gmsh.finalize()
-    flat, trouble = comm.bcast((flat, trouble), root=0)
-    if trouble:
-        raise MeshError(f"mesh file {path}: {trouble}", "write it with gmsh, with a physical group")
-    return reader.read_from_msh(str(path), comm, 0, gdim=flat).mesh
+    gmsh.initialize()
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        if comm.rank == 0:
+            try:
+                gmsh.open(str(path))
+                flat = _span(gmsh)
+            except Exception as error:  # gmsh raises bare Exceptions
+                trouble = str(error) or "gmsh cannot read it"
+        flat, trouble = comm.bcast((flat, trouble), root=0)
+        if trouble:
+            remedy = "write it with gmsh, the cells in a physical group"
+            raise MeshError(f"mesh file {path}: {trouble}", remedy)
+        return reader.model_to_mesh(gmsh.model, comm, 0, gdim=flat).mesh
+    finally:
+        gmsh.finalize()
 
 
 def _span(gmsh) -> int:  # type: ignore[no-untyped-def]
     """Dimension of the space that the open model's points need; complains of what is missing."""
-    dim = gmsh.model.getDimension()
     points = gmsh.model.mesh.getNodes()[1].reshape(-1, 3)
-    if dim < 1 or len(points) == 0:
+    dim = max((d for d, _ in gmsh.model.getPhysicalGroups()), default=0)
+    if len(points) == 0:
         raise MeshError("it holds no mesh")
-    if not gmsh.model.getPhysicalGroups(dim):
-        raise MeshError(f"it has no physical group of dimension {dim}, which names the cells")
+    if dim < 1:
+        raise MeshError("it has no physical group, which names the cells to take")
     # a surface in space (a sphere, say) keeps its three coordinates
     while dim < 3 and np.ptp(points[:, dim:]) > 0:
         dim += 1
