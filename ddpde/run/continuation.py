@@ -25,6 +25,7 @@ from ddpde.comm import log
 from ddpde.errors import ProblemError, SolverError
 from ddpde.problem import Problem
 from ddpde.run.stationary import (
+    NEUTRAL,
     GibbsFamily,
     Point,
     StationaryState,
@@ -159,7 +160,7 @@ class _Follower:
                 continue
             after, iterations = found
             ahead = self._tangent(after, _covector(after, _vector(after) - y))
-            passed = self._passed(point, after, tangent, step)
+            passed = self._passed(point, after, step)
             if passed is None or _covector(point, tangent) @ ahead < 0.8 * _length(point, ahead):
                 step *= 0.5  # too far to interpolate, or turned too much
                 continue
@@ -220,10 +221,7 @@ class _Follower:
             if point.size <= point.tolerance(self._rtol):
                 return point, iteration
             matrix = np.vstack([self._derivative(point), covector])
-            try:
-                y = y - np.linalg.solve(matrix, np.append(point.residual, covector @ y - value))
-            except np.linalg.LinAlgError:
-                return None
+            y = y - _solve(point, matrix, np.append(point.residual, covector @ y - value))
         return None
 
     def _derivative(self, point: Point) -> np.ndarray:
@@ -237,12 +235,10 @@ class _Follower:
         """The unit tangent on which `covector` is positive."""
         matrix = np.vstack([self._derivative(point), covector])
         right = np.append(np.zeros(len(point.f)), 1.0)
-        tangent = np.linalg.lstsq(matrix, right)[0]
+        tangent = _solve(point, matrix, right)
         return tangent / _length(point, tangent)
 
-    def _passed(
-        self, before: Point, after: Point, tangent: np.ndarray, step: float
-    ) -> list[Point] | None:
+    def _passed(self, before: Point, after: Point, step: float) -> list[Point] | None:
         """States at the wanted temperatures between two points; None where one is not found."""
         low, high = sorted([before.temperature, after.temperature])
         inside = (self._wanted > low) & (self._wanted < high)
@@ -267,15 +263,13 @@ class _Follower:
         def at(T: float) -> Point:
             part = (T - before.temperature) / (after.temperature - before.temperature)
             guess = (1 - part) * before.f + part * after.f
-            return newton(self.family(T).at(guess, T), self._rtol, cut=True)[0]
+            return newton(self.family(T).at(guess, T), self._rtol)[0]
 
-        T = brentq(
-            lambda T: at(T).spectrum[0][index],
-            before.temperature,
-            after.temperature,
-            xtol=1e-13 * after.temperature,
-            rtol=1e-14,
-        )
+        ends = [(each.spectrum[0][index], each.temperature) for each in (before, after)]
+        if ends[0][0] * ends[1][0] > 0:  # one end is within NEUTRAL of the branch point
+            T = min((abs(value), T) for value, T in ends)[1]
+        else:
+            T = brentq(lambda T: at(T).spectrum[0][index], ends[0][1], ends[1][1], xtol=1e-15)
         point = at(T)
         null = point.spectrum[1][:, index]
         null = null / _length(point, np.append(null, 0.0))
@@ -299,7 +293,17 @@ def _length(point: Point, y: np.ndarray) -> float:
 
 
 def _negative(point: Point) -> int:
-    return int((point.spectrum[0] < 0).sum())
+    return int((point.spectrum[0] < -NEUTRAL).sum())
+
+
+def _solve(point: Point, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The bordered system (M + 1,); where a symmetry leaves a direction free, without a move there.
+
+    Where G is convex ∂R/∂f has no eigenvalue below one, and there is no need of that.
+    """
+    if point.curvature.min(initial=0.0) >= 0:
+        return np.linalg.solve(matrix, right)
+    return np.linalg.lstsq(matrix, right, rcond=1e-8)[0]
 
 
 def phase_diagram(

@@ -13,8 +13,8 @@ is safe whether or not the state is stable. Shift and invert at σ < 0 needs onl
 
 a sparse symmetric positive definite factorisation and a correction of the rank of S (Woodbury).
 Everything is scaled by the square root of M's diagonal, so that laws with Gaussian tails, over
-many orders of magnitude, give well-conditioned matrices; cells where ρ is below 1e-30 of its peak
-are left out, a no-flux boundary in their place.
+many orders of magnitude, give well-conditioned matrices; cells in the far tail that do not are
+left out, a no-flux boundary in their place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from ddpde.space.quadrature import tabulate
 Vec = Any
 Mat = Any
 
-_NEGLIGIBLE = 1e-30
+_NEGLIGIBLE = 1e-30  # density relative to its peak: cells below are left out …
+_TAIL = 1e-8  # … and below this those whose basis is dependent:
+_DEPENDENT = 1e-13  # least eigenvalue of the scaled mass matrix
 _COMPRESSION = 1e-15  # of the Gram matrix of features of one sign
 
 
@@ -259,11 +261,12 @@ def _matrices(state: StationaryState) -> tuple[Mat, Mat, np.ndarray]:
     phi, slope = tabulate(lagrange, rule.reference, derivatives=1)
     masses = state.point.masses.reshape(rule.weights.shape)
     density = masses / rule.weights
-    peak = space.comm.allreduce(float(density.max(initial=0.0)), MPI.MAX)
-    masses = np.where((density.max(axis=1) > _NEGLIGIBLE * peak)[:, None], masses, 0.0)
+    mass = np.einsum("cq,qi,qj->cij", masses, phi, phi, optimize=True)
+    kept = _resolved(density.max(axis=1), mass, space.comm)
+    masses = np.where(kept[:, None], masses, 0.0)
+    mass[~kept] = 0.0
     weighted = masses / rule.weights * rule.reference_weights
     metric = np.broadcast_to(rule.metric(), (*weighted.shape, space.tdim, space.tdim))
-    mass = np.einsum("cq,qi,qj->cij", masses, phi, phi, optimize=True)
     stiffness = sum(
         np.einsum("cq,qi,qj->cij", weighted * metric[:, :, a, b], slope[a], slope[b], optimize=True)
         for a in range(space.tdim)
@@ -283,6 +286,26 @@ def _matrices(state: StationaryState) -> tuple[Mat, Mat, np.ndarray]:
         total.scatter_reverse(la.InsertMode.add)
         column[:] = total.array
     return _sparse(space, stiffness), _sparse(space, mass), B[: nodes.size_local].copy()
+
+
+def _resolved(highest: np.ndarray, mass: np.ndarray, comm: MPI.Comm) -> np.ndarray:
+    """Which cells (n_cells,) take part, by their highest density and mass matrices.
+
+    Where ρ falls by many orders within one cell, the basis is dependent to working precision.
+    """
+    peak = comm.allreduce(float(highest.max(initial=0.0)), MPI.MAX)
+    kept = highest > _NEGLIGIBLE * peak
+    root = np.sqrt(np.einsum("cii->ci", mass[kept]))
+    root[root == 0.0] = 1.0  # underflow: the diagonal stays zero, and so the least eigenvalue
+    least = np.linalg.eigvalsh(mass[kept] / root[:, :, None] / root[:, None, :])[:, 0]
+    dependent = np.zeros(len(kept), bool)
+    dependent[kept] = least < _DEPENDENT
+    if comm.allreduce(bool((dependent & (highest > _TAIL * peak)).any()), MPI.LOR):
+        raise SolverError(
+            "the law varies by too many orders within a cell for its linear stability",
+            "refine the mesh where the law is",
+        )
+    return kept & ~dependent
 
 
 def _sparse(space: Space, cells: np.ndarray) -> Mat:

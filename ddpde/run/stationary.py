@@ -30,7 +30,8 @@ RULE_DEGREE = 14  # of quadrature beyond twice the density's: exp(−F'/T) is no
 _CACHED = 40_000_000  # entries of S kept in memory; beyond, S is evaluated block by block
 _BLOCK = 4_000_000
 _RELAXATIONS = 60
-_NEUTRAL = 1e-8  # an eigenvalue of the Jacobian this close to zero is not called negative
+_NULL = 1e-6  # eigenvalues along which Newton would amplify rounding
+NEUTRAL = 1e-8  # an eigenvalue of the Jacobian this close to zero is not called negative
 
 
 class Cloud:
@@ -198,7 +199,7 @@ class StationaryState:
     @property
     def unstable(self) -> int:
         """Number of unstable directions."""
-        return int((self.eigenvalues < -_NEUTRAL).sum())
+        return int((self.eigenvalues < -NEUTRAL).sum())
 
     def density(self, points: np.ndarray) -> np.ndarray:
         """ρ (n,) at mesh coordinates (n, k), exact but for f."""
@@ -249,13 +250,10 @@ def stationary(
     return state
 
 
-def newton(
-    point: Point, rtol: float, *, relax: bool = False, cut: bool = False, limit: int = 80
-) -> tuple[Point, int]:
+def newton(point: Point, rtol: float, *, relax: bool = False, limit: int = 80) -> tuple[Point, int]:
     """Damped Newton on R(f) = 0 from a point: the solution and the number of iterations.
 
     `relax`: where the Jacobian is indefinite Newton would head for a saddle; follow −R instead.
-    `cut`: leave out the null direction of a bifurcation, along which rounding is amplified.
     """
     for iteration in range(limit):
         tolerance = point.tolerance(rtol)
@@ -263,11 +261,10 @@ def newton(
             return point, iteration
         if relax and iteration < _RELAXATIONS and point.curvature.min() < 0:
             eigenvalues = point.spectrum[0]
-            if eigenvalues[0] <= 0:
+            if eigenvalues[0] < -NEUTRAL:
                 point = _moved(point, -point.residual / eigenvalues[-1])
                 continue
-        trial = None if cut else _line_search(point, _full_step(point))
-        trial = trial or _line_search(point, _cut_step(point))
+        trial = _line_search(point, _cut_step(point)) or _line_search(point, _full_step(point))
         if trial is None:
             if point.size <= 100 * tolerance:  # rounding, near a bifurcation
                 return point, iteration
@@ -294,8 +291,20 @@ def _full_step(point: Point) -> np.ndarray:
 
 
 def _cut_step(point: Point) -> np.ndarray:
-    """The Newton step without its part along the null vector of a bifurcation nearby."""
-    return -np.linalg.lstsq(point.jacobian, point.residual, rcond=1e-8)[0]
+    """The Newton step without its part along null vectors, where rounding would be amplified.
+
+    Such v come with bifurcations nearby and with continuous symmetries; their spectral projector
+    is Σ v wᵀ/(wᵀv), w = diag(∂²G) v the left null vectors. A convex G has none.
+    """
+    if point.curvature.min(initial=0.0) >= 0:
+        return _full_step(point)
+    values, vectors = point.spectrum
+    v = vectors[:, np.abs(values) < _NULL]
+    w = point.curvature[:, None] * v
+    w = w / (w * v).sum(axis=0)
+    regular = point.residual - v @ (w.T @ point.residual)
+    step = -np.linalg.lstsq(point.jacobian, regular)[0]
+    return step - v @ (w.T @ step)
 
 
 def _line_search(point: Point, step: np.ndarray) -> Point | None:

@@ -1,6 +1,7 @@
 """Stationary states, branches, stability and certificates against closed forms and FACTS."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -222,6 +223,36 @@ def test_a_fold_is_passed():
     assert 0.37 < branch.temperatures.max() < 0.38
 
 
+def test_a_continuous_symmetry():
+    """|x|⁴/4 − |x|²/2 in the plane: ⟨|x|²⟩ = 2T at T_c = 1/π; ordered states come in a circle."""
+
+    def well(x):
+        r2 = (x**2).sum(axis=1)
+        return r2**2 / 4 - r2 / 2
+
+    def attraction(x, y):
+        return 0.5 * ((x[:, None, :] - y) ** 2).sum(axis=2)
+
+    problem = Problem(
+        "plane",
+        GaussianLaw((0.0, 0.0), (0.5, 0.5)),
+        potential=well,
+        interaction=attraction,
+        temperature=0.1,
+    )
+    mesh = ddpde.box((-3.5, -3.5), (3.5, 3.5), cells=(14, 14))
+    branches = ddpde.continuation(lambda T: replace(problem, temperature=T), mesh, [0.6, 0.1])
+    assert branches[0].critical[0].temperature == pytest.approx(1 / np.pi, abs=1e-12)
+    states = [branch.states[-1] for branch in branches]
+    assert [state.unstable for state in states] == [2, 0, 0]
+    there = replace(problem, initial=GaussianLaw((0.3, 0.9), (0.5, 0.5)))
+    states.append(ddpde.stationary(there, mesh))
+    radii = [np.hypot(*state.mean) for state in states]
+    assert radii == pytest.approx([0, *[0.8813509] * 3], abs=1e-7)
+    # turning costs nothing: that rate is zero, the others are negative
+    assert ddpde.stability(states[-1], count=2).rates == pytest.approx([0, -1.0208945], abs=1e-6)
+
+
 # ---------------------------------------------------------------- stability
 
 
@@ -403,6 +434,15 @@ def test_refusals():
     family = ddpde.stationary(ddpde.problems.dawson(0.3), line()).point.family
     with pytest.raises(SolverError, match="no stationary state"):
         newton(family.at(np.array([1e3, 0.0, 0.0]), 0.3), 1e-12, limit=1)
+
+
+def test_documentation(tmp_path, monkeypatch):
+    """The page's code runs, and says what the page says."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/stationary.md").read_text()
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.S)), {})
+    assert (tmp_path / "dawson.png").stat().st_size < 120_000
+    assert (ROOT / "docs/dawson.png").stat().st_size < 120_000
 
 
 TWO_RANKS = """
