@@ -20,7 +20,20 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
             f"coordinate{'s' if problem.mesh_dim > 1 else ''} ({', '.join(problem.labels)})",
             f"give a {problem.mesh_dim}D mesh",
         )
-    least, _ = bounding_box(mesh)
+    least, most = bounding_box(mesh)
+    for axis, period in enumerate(problem.periods):
+        if period is None:
+            continue
+        if mesh.comm.size > 1:
+            raise MeshError(
+                "periodic coordinates are solved on one rank only", "run without mpirun"
+            )
+        if abs(most[axis] - least[axis] - period) > 1e-9 * period:
+            raise MeshError(
+                f"the mesh spans {most[axis] - least[axis]:g} in {problem.labels[axis]}, "
+                f"whose period is {period:g}",
+                "let it span exactly one period",
+            )
     for j, (label, allowed) in enumerate(zip(problem.labels, problem.lower, strict=True)):
         low = least[j]
         if low < allowed - 1e-12:

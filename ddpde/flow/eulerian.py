@@ -29,7 +29,7 @@ class EulerianFlow:
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
         check_mesh(problem, mesh)
-        self.space = Space(mesh, degree)
+        self.space = Space(mesh, degree, problem.periods)
         self.comm = mesh.comm
         self.local_shape = self.space.local_shape
         self.temperature = problem.temperature
@@ -150,6 +150,11 @@ def _rim_cells(problem: Problem, space: Space) -> np.ndarray:
     facets = dmesh.exterior_facet_indices(mesh.topology)
     centres = dmesh.compute_midpoints(mesh, space.tdim - 1, facets)[:, : space.gdim]
     artificial = np.all(centres > np.asarray(problem.lower) + 1e-12, axis=1)
+    for axis, period in enumerate(problem.periods):
+        if period is not None:
+            lower, upper = bounding_box(mesh)
+            ends = np.stack([centres[:, axis] - lower[axis], upper[axis] - centres[:, axis]])
+            artificial &= ends.min(axis=0) > 1e-9 * period
     cells = mesh.topology.connectivity(space.tdim - 1, space.tdim)
     touched = np.array([cells.links(f)[0] for f in facets[artificial]], dtype=np.int32)
     return np.unique(touched[touched < space.n_cells])

@@ -23,8 +23,8 @@ class TensorDiffusion:
     def __init__(self, grid: TensorGrid) -> None:
         self._grid = grid
         parts = [
-            np.linalg.eigh(_line_matrix(n, size, grid.degree, grid.cells.ndim))
-            for n, size in zip(grid.cells.shape, grid.sizes, strict=True)
+            np.linalg.eigh(_line_matrix(n, size, periodic, grid.degree, grid.cells.ndim))
+            for n, size, periodic in zip(grid.cells.shape, grid.sizes, grid.periodic, strict=True)
         ]
         # each rank takes its share of the first direction's modes; the results are added
         modes = np.array_split(np.arange(len(parts[0][0])), grid.comm.size)[grid.comm.rank]
@@ -59,7 +59,7 @@ def _along(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
     return np.matmul(matrix, flat).reshape(*head, len(matrix), *array.shape[axis + 1 :])
 
 
-def _line_matrix(cells: int, size: float, degree: int, tdim: int) -> np.ndarray:
+def _line_matrix(cells: int, size: float, periodic: bool, degree: int, tdim: int) -> np.ndarray:
     """Interior-penalty −d²/dx² on `cells` cells of a line, in the orthonormal basis."""
     element = legendre("interval", degree)
     ends, end_slopes = tabulate(element, np.array([[0.0], [1.0]]), derivatives=1)
@@ -82,9 +82,12 @@ def _line_matrix(cells: int, size: float, degree: int, tdim: int) -> np.ndarray:
         ]
         for s in (0, 1)
     ]
-    has_right = np.append(np.ones(cells - 1), 0.0)
-    out = np.kron(np.eye(cells), inside)
-    out += np.kron(np.diag(has_right), block[0][0]) + np.kron(np.diag(has_right[::-1]), block[1][1])
+    # up[i, j] = 1 where cell j is the right neighbour of cell i
     up = np.eye(cells, k=1)
+    if periodic:
+        up[-1, 0] += 1.0
+    out = np.kron(np.eye(cells), inside)
+    out += np.kron(np.diag(up.sum(axis=1)), block[0][0])
+    out += np.kron(np.diag(up.sum(axis=0)), block[1][1])
     out += np.kron(up, block[0][1]) + np.kron(up.T, block[1][0])
     return out / size

@@ -30,6 +30,8 @@ class Problem:
     ∂_t ρ = ξ(t) {∇·(ρ ∇F'[ρ]) + T Δρ − α ρ (F_T'[ρ] − ∫ F_T'[ρ] dρ)}, α = `birth_death`.
 
     Any of network (`unit` and `data`), potential and interaction may be missing.
+    `periods` makes coordinates circles: one length (or None) a coordinate; the mesh must span
+    exactly one period, and the functions above must have it.
     `potential` maps θ (n, D) to (n,), `interaction` maps θ (n, D), θ' (m, D) to the symmetric
     W (n, m); both in functions that NumPy and JAX share.
     In the symbols of Mei et al. 2018: T = 2τ/D, ridge = λ, ℓ = (y − f)².
@@ -46,6 +48,7 @@ class Problem:
     temperature: float = 0.0
     birth_death: float = 0.0
     schedule: Callable[[float], float] = constant
+    periods: tuple[float | None, ...] = ()
     reduction: Reduction | None = None
     test_data: DataLaw | None = None
     parameters: dict[str, object] = field(default_factory=dict)
@@ -55,6 +58,11 @@ class Problem:
             value = getattr(self, name)
             if value < 0 or not np.isfinite(value):
                 raise ProblemError(f"{name} = {value}: must be finite and >= 0")
+        if self.periods and len(self.periods) != self.mesh_dim:
+            raise ProblemError(
+                f"{len(self.periods)} periods for {self.mesh_dim} coordinates",
+                "give one length or None for each coordinate",
+            )
         if (self.unit is None) != (self.data is None):
             raise ProblemError(
                 "a network needs both a unit and a data law", "give both, or neither"

@@ -14,7 +14,10 @@ import basix.ufl
 import numpy as np
 from dolfinx import mesh as dmesh
 
+from ddpde.errors import MeshError
 from ddpde.space.quadrature import jacobians, legendre, tabulate
+
+Periods = tuple[float | None, ...]
 
 _FACET = {
     "interval": None,
@@ -36,7 +39,12 @@ class Facets:
     """
 
     def __init__(
-        self, mesh: dmesh.Mesh, geometry: np.ndarray, geometry_degree: int, degree: int
+        self,
+        mesh: dmesh.Mesh,
+        geometry: np.ndarray,
+        geometry_degree: int,
+        degree: int,
+        periods: Periods = (),
     ) -> None:
         cell = mesh.topology.cell_name()
         self._cell = cell
@@ -52,7 +60,7 @@ class Facets:
         self.conormal = raised / length[..., None]
         # Nanson: surface element = volume element · |J⁻ᵀ N|, relative to the reference facet
         self.weights = np.sqrt(np.linalg.det(gram)) * length * (weights * stretch)
-        self._pair(mesh, geometry.shape[0])
+        self._pair(mesh, geometry.shape[0], periods)
 
     def basis(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """Values (slots, nd) and reference gradients (tdim, slots, nd) of the density's basis."""
@@ -63,33 +71,68 @@ class Facets:
         element = basix.ufl.element("Lagrange", self._cell, degree)
         return tabulate(element, self._reference, derivatives=1)[1]
 
-    def _pair(self, mesh: dmesh.Mesh, n_cells: int) -> None:
+    def _pair(self, mesh: dmesh.Mesh, n_cells: int, periods: Periods) -> None:
         topology, tdim = mesh.topology, mesh.topology.dim
         topology.create_connectivity(tdim - 1, tdim)
         topology.create_connectivity(tdim, tdim - 1)
         to_cells = topology.connectivity(tdim - 1, tdim)
         facets_of = topology.connectivity(tdim, tdim - 1).array.reshape(n_cells, -1)
-        starts = to_cells.offsets[:-1][np.diff(to_cells.offsets) == 2]
-        cells = to_cells.array[starts[:, None] + np.arange(2)]
-        facet = np.flatnonzero(np.diff(to_cells.offsets) == 2)
-        owned = topology.index_map(tdim).size_local
-        kept = cells.min(axis=1, initial=np.iinfo(np.int32).max) < owned
-        cells, facet = cells[kept], facet[kept]
-        local = np.stack(
-            [np.argmax(facets_of[cells[:, side]] == facet[:, None], axis=1) for side in (0, 1)]
-        )
         per_facet = self.per_cell // facets_of.shape[1]
+        sides = np.diff(to_cells.offsets)
+
+        def seen(facet: np.ndarray, which: int) -> tuple[np.ndarray, np.ndarray]:
+            """A cell of each facet, and the facet's first slot in it."""
+            cell = to_cells.array[to_cells.offsets[facet] + which]
+            local = np.argmax(facets_of[cell] == facet[:, None], axis=1)
+            return cell, cell * self.per_cell + local * per_facet
+
+        inner = np.flatnonzero(sides == 2)
+        pairs = [(seen(inner, 0), seen(inner, 1))]
+        outer = np.flatnonzero(sides == 1)
+        if any(periods):
+            cell, start = seen(outer, 0)
+            centres = self._slot_points(start, per_facet).mean(axis=1)
+            for low, high in _opposite(centres, periods):
+                pairs.append(((cell[low], start[low]), (cell[high], start[high])))
+        cells = np.concatenate([np.stack([a[0], b[0]], axis=1) for a, b in pairs])
+        starts = np.concatenate([np.stack([a[1], b[1]], axis=1) for a, b in pairs])
+        owned = cells.min(axis=1, initial=n_cells) < topology.index_map(tdim).size_local
+        self.pairs, starts = cells[owned], starts[owned]
         # points of both sides in the order of one linear functional: the same point, same place
         direction = np.array([1.0, 0.6180339887, 0.4142135624])[: self.points.shape[2]]
-        heights = self.points @ direction
-        sides = []
-        for side in (0, 1):
-            slots = local[side][:, None] * per_facet + np.arange(per_facet)
-            order = np.argsort(heights[cells[:, side][:, None], slots], axis=1)
-            sorted_slots = np.take_along_axis(slots, order, axis=1)
-            sides.append(cells[:, side][:, None] * self.per_cell + sorted_slots)
-        self.first, self.second = sides
-        self.pairs = cells
+        ordered = []
+        for start in starts.T:
+            heights = self._slot_points(start, per_facet) @ direction
+            ordered.append(start[:, None] + np.argsort(heights, axis=1))
+        self.first, self.second = ordered
+
+    def _slot_points(self, start: np.ndarray, per_facet: int) -> np.ndarray:
+        """Positions (n, q, gdim) of the slots of facets that begin at `start`."""
+        flat = self.points.reshape(-1, self.points.shape[2])
+        return flat[start[:, None] + np.arange(per_facet)]
+
+
+def _opposite(centres: np.ndarray, periods: Periods) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Indices of boundary facets that face each other across each period."""
+    out = []
+    for axis, period in enumerate(periods):
+        if period is None:
+            continue
+        height = centres[:, axis]
+        scale = 1e-8 * period
+        low = np.flatnonzero(np.abs(height - height.min()) < scale)
+        high = np.flatnonzero(np.abs(height - height.max()) < scale)
+        across = np.delete(np.rint(centres / scale), axis, axis=1)
+        low, high = (
+            side[np.lexsort(across[side].T)] if across.size else side for side in (low, high)
+        )
+        if len(low) != len(high) or np.abs(across[low] - across[high]).max(initial=0.0) > 10:
+            raise MeshError(
+                f"the mesh does not match itself across the period of coordinate {axis}",
+                "use equal facets on both ends",
+            )
+        out.append((low, high))
+    return out
 
 
 def _reference_slots(cell: str, degree: int) -> tuple[np.ndarray, ...]:

@@ -26,7 +26,10 @@ class Space:
     Owned cells come first in every array: cells (n_cells,), densities (n_cells, nd).
     """
 
-    def __init__(self, mesh: dmesh.Mesh, degree: int) -> None:
+    def __init__(
+        self, mesh: dmesh.Mesh, degree: int, periods: tuple[float | None, ...] = ()
+    ) -> None:
+        self.periods = periods
         self.mesh = mesh
         self.comm = mesh.comm
         self.degree = degree
@@ -76,7 +79,8 @@ class Space:
 
     def facets(self) -> Facets:
         """Traces and facing pairs of the local cells."""
-        return Facets(self.mesh, self.geometry, self.geometry_degree, 3 * self.degree)
+        degree = 3 * self.degree
+        return Facets(self.mesh, self.geometry, self.geometry_degree, degree, self.periods)
 
     def divide_by_mass(self, moments: np.ndarray, cells: np.ndarray | None = None) -> np.ndarray:
         """M⁻¹ applied to moments (n, nd, …) of the given cells (default: all owned ones)."""

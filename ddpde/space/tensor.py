@@ -16,12 +16,14 @@ _FIRST_EDGES = {"interval": (1,), "quadrilateral": (1, 2), "hexahedron": (1, 2, 
 class TensorGrid:
     """cells (n_1, …, n_d): the cell at each place, along the reference axes; sizes (d,).
 
+    periodic (d,): whether the last cell of an axis faces the first.
     Cells are numbered through the ranks; `mine` are this rank's.
     """
 
     comm: MPI.Comm
     cells: np.ndarray
     sizes: np.ndarray
+    periodic: tuple[bool, ...]
     degree: int
     mine: slice
 
@@ -76,4 +78,5 @@ def tensor_grid(space: Space) -> TensorGrid | None:
         return None
     first = sum(counts[: space.comm.rank])
     mine = slice(first, first + space.n_cells)
-    return TensorGrid(space.comm, cells, sizes, space.degree, mine)
+    periodic = tuple(bool(space.periods and space.periods[axis]) for axis in axes)
+    return TensorGrid(space.comm, cells, sizes, periodic, space.degree, mine)
