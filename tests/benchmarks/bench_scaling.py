@@ -1,0 +1,218 @@
+"""Cost of the engine: nonlocal against local, growth with the unknowns, memory, two ranks.
+
+A step is one of imex4 (five stages) with its limiter and diagnostics, as in `ddpde.solve`, the
+first ones left out. Every measurement runs in a process of its own. What does not fit into MEMORY
+is named, not run.
+
+    python tests/benchmarks/bench_scaling.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from workprecision import head
+
+SAMPLES = 1000
+MEMORY = 6e9  # bytes that the features may take
+LIMIT = 150.0  # seconds for one measurement
+BOX = 4.0
+
+
+def problem(dim: int, nonlocal_: bool):  # type: ignore[no-untyped-def]
+    """Confinement and temperature; with `nonlocal_` a network of tanh units on 1000 samples."""
+    from ddpde.problem import DataSet, GaussianLaw, Problem, RidgeUnit, tanh
+
+    network = {}
+    if nonlocal_:
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((SAMPLES, dim - 1))
+        y = np.tanh(x[:, 0]) + 0.1 * rng.standard_normal(SAMPLES)
+        network = {"unit": RidgeUnit(tanh, dim - 1, bias=True), "data": DataSet(x, y)}
+    return Problem(
+        name="scaling",
+        initial=GaussianLaw.isotropic(dim, 0.7, mean=0.3),
+        potential=lambda t: 0.5 * (t * t).sum(axis=1),
+        temperature=0.3,
+        **network,
+    )
+
+
+def measure(dim: int, cells: int, degree: int, cell: str, nonlocal_: bool, steps: int) -> dict:
+    """Seconds a step and a right-hand side, of set-up; peak memory in bytes."""
+    from mpi4py import MPI
+
+    import ddpde
+    from ddpde.flow import EulerianFlow
+    from ddpde.step import METHODS, MethodOfLines
+
+    task = problem(dim, nonlocal_)
+    start = time.perf_counter()
+    mesh = ddpde.box((-BOX,) * dim, (BOX,) * dim, cells=(cells,) * dim, cell=cell)
+    flow = EulerianFlow(task, mesh, degree)
+    setup = time.perf_counter() - start
+    out = flow.state.duplicate()
+    best = np.inf
+    for _ in range(3 if flow.state.getSize() > 2e5 else 20):
+        flow.comm.Barrier()
+        start = time.perf_counter()
+        flow.transport(flow.state, out)
+        best = min(best, time.perf_counter() - start)
+    stepper = MethodOfLines(flow, METHODS["imex4"], rtol=1e-6, dt=1e-3)
+    clock = []
+
+    def on_step(t: float, dt: float, u: object) -> bool:
+        flow.diagnostics(u)
+        flow.comm.Barrier()
+        clock.append(time.perf_counter())
+        return True
+
+    stepper.advance((steps + 1) * 1e-3, on_step)
+    here = np.array([best, np.diff(clock).min(), setup])
+    flow.comm.Allreduce(MPI.IN_PLACE, here, MPI.MAX)
+    peak = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "unknowns": flow.state.getSize(),
+        "rhs": here[0],
+        "step": here[1],
+        "setup": here[2],
+        "memory": flow.comm.allreduce(peak),
+    }
+
+
+def child(
+    dim: int, cells: int, degree: int, cell: str, nonlocal_: bool, steps: int, ranks: int = 1
+) -> dict | str:
+    """`measure` in processes of its own; a text that says why where there is no result."""
+    nodes = (cells * (degree + 1) + 1) ** dim
+    needed = 8.0 * SAMPLES * nodes
+    if nonlocal_ and needed > MEMORY:
+        return f"not run: its features alone need {needed / 1e9:.0f} GB"
+    line = [sys.executable, __file__, "--measure"]
+    line.append(json.dumps([dim, cells, degree, cell, nonlocal_, steps]))
+    if ranks > 1:
+        beside = Path(sys.prefix) / "bin" / "mpirun"  # the one that DOLFINx was built with
+        mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
+        if mpirun is None:
+            return "not run: no mpirun"
+        line = [mpirun, "-n", str(ranks), *line]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        return f"more than {LIMIT:.0f} s"
+    if done.returncode:
+        return f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
+    return json.loads([text for text in done.stdout.splitlines() if text.startswith("{")][-1])
+
+
+def growth(quick: bool) -> None:
+    """Local and nonlocal over the unknowns, and the exponents."""
+    print("\nCost of a right-hand side and of a step in 2D, degree 3, 1000 samples, one rank")
+    head("cells, unknowns", "local: rhs", "step", "nonlocal: rhs", "step", "rhs ratio", "step ratio")
+    for cell, sizes in (("quadrilateral", (8, 16, 32, 64, 128, 256)), ("triangle", (8, 16, 32, 64))):
+        found: dict[bool, list[dict]] = {False: [], True: []}
+        for n in sizes[: 4 if quick else None]:
+            both = [child(2, n, 3, cell, kind, 3 if n > 100 else 8) for kind in (False, True)]
+            for kind, result in zip((False, True), both, strict=True):
+                if isinstance(result, dict):
+                    found[kind].append(result)
+            print(_row(f"{n}² {cell}s", *both), flush=True)
+        for kind, results in found.items():
+            if len(results) > 2:
+                rows = np.log([[r["unknowns"], r["rhs"], r["step"]] for r in results])
+                rhs, step = (_slope(rows[:, 0], rows[:, k]) for k in (1, 2))
+                last = rows[-1] - rows[-2]
+                print(
+                    f"{'nonlocal' if kind else 'local'}, {cell}s: exponent of the rhs {rhs:.2f}, "
+                    f"of the step {step:.2f}; between the last two {last[1] / last[0]:.2f}, "
+                    f"{last[2] / last[0]:.2f}"
+                )
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Least squares over the largest sizes, where overheads no longer count."""
+    kept = x > x[-1] - np.log(100.0)
+    return float(np.polyfit(x[kept], y[kept], 1)[0])
+
+
+def _row(name: str, local: dict | str, nonlocal_: dict | str) -> str:
+    if isinstance(local, str):
+        return f"| {name} | {local} | | | | | |"
+    text = f"| {name}, {local['unknowns']} | {_ms(local['rhs'])} | {_ms(local['step'])} "
+    if isinstance(nonlocal_, str):
+        return f"{text}| {nonlocal_} | | | |"
+    ratios = [nonlocal_[key] / local[key] for key in ("rhs", "step")]
+    return (
+        f"{text}| {_ms(nonlocal_['rhs'])} | {_ms(nonlocal_['step'])} "
+        f"| {ratios[0]:.1f} | {ratios[1]:.1f} |"
+    )
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"
+
+
+def large(quick: bool) -> None:
+    """Three dimensions, and two ranks against one."""
+    size = 12 if quick else 25
+    print("\nThree dimensions, degree 3, one rank")
+    head("cells, problem", "unknowns", "set-up", "rhs", "step", "peak memory")
+    for n, cell, kind in (
+        (size, "hexahedron", False), (size // 2, "hexahedron", True), (size, "hexahedron", True),
+        (6, "tetrahedron", False),
+    ):  # fmt: skip
+        name = f"{n}³ {cell}, {'nonlocal' if kind else 'local'}"
+        found = child(3, n, 3, cell, kind, 3)
+        print(f"| {name} | {_cells(found)} |", flush=True)
+    print("\nTwo ranks against one in 2D, degree 3, local")
+    head("cells, ranks", "unknowns", "set-up", "rhs", "step", "memory of all ranks", "step ratio")
+    for n, cell in ((64 if quick else 256, "quadrilateral"), (64, "triangle")):
+        one = child(2, n, 3, cell, False, 3)
+        two = child(2, n, 3, cell, False, 3, ranks=2)
+        print(f"| {n}² {cell}s, 1 | {_cells(one)} | |")
+        ratio = ""
+        if isinstance(one, dict) and isinstance(two, dict):
+            ratio = f"{one['step'] / two['step']:.2f}"
+        print(f"| {n}² {cell}s, 2 | {_cells(two)} | {ratio} |", flush=True)
+
+
+def _cells(found: dict | str) -> str:
+    if isinstance(found, str):
+        return f"{found} | | | | "
+    return (
+        f"{found['unknowns']} | {found['setup']:.1f} s | {_ms(found['rhs'])} "
+        f"| {_ms(found['step'])} | {found['memory'] / 1e9:.2f} GB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes only")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        result = measure(*json.loads(options.measure))
+        from mpi4py import MPI
+
+        if MPI.COMM_WORLD.rank == 0:
+            print(json.dumps(result), flush=True)
+        return
+    print(__doc__.splitlines()[0])
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+    growth(options.quick)
+    large(options.quick)
+    print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+if __name__ == "__main__":
+    main()

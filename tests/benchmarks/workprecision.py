@@ -1,0 +1,132 @@
+"""What the work–precision benchmarks share: timing, peers in processes of their own, tables.
+
+A peer runs as `python THIS_BENCHMARK --peer NAME`, so that each has its own MPI and none can spoil
+another; `--peer-python` (or PEER_PYTHON) names the interpreter, for peers installed elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+LIMIT = 300.0  # seconds for all settings of one peer
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one solver: its L1 error, seconds (best and median), least density."""
+
+    name: str
+    setting: str
+    error: float
+    best: float
+    median: float
+    minimum: float
+
+
+Solver = Callable[[], Iterator[Point]]
+
+
+def measure(
+    name: str,
+    setting: str,
+    run: Callable[[], np.ndarray],
+    judge: Callable[[np.ndarray], tuple[float, float]],
+    repeats: int = 5,
+) -> Point:
+    """Time `run` after one warm-up; `judge` gives (L1 error, least density) of its result."""
+    error, minimum = judge(run())
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return Point(name, setting, error, min(seconds), statistics.median(seconds), minimum)
+
+
+def main(about: str, ours: Solver, peers: dict[str, Solver], targets: tuple[float, ...]) -> None:
+    """The command line of a benchmark: ours, the peers, the ratios at the error targets."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--peer", choices=peers, help="run this peer alone, for the tables below")
+    parser.add_argument(
+        "--peer-python",
+        default=os.environ.get("PEER_PYTHON", sys.executable),
+        help="interpreter for the peers (default: PEER_PYTHON, or this one)",
+    )
+    options = parser.parse_args()
+    if options.peer:
+        for point in peers[options.peer]():
+            print(json.dumps(asdict(point)), flush=True)
+        return
+    print(about.strip().splitlines()[0])
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+    head("solver, setting", "L1 error", "best s", "median s", "min density")
+    points = []
+    for point in ours():
+        points.append(point)
+        _show(point)
+    missing = {}
+    for name in peers:
+        try:
+            for point in _peer(options.peer_python, name):
+                points.append(point)
+                _show(point)
+        except RuntimeError as trouble:
+            missing[name] = str(trouble)
+    for name, trouble in missing.items():
+        print(f"not measured: {name} ({trouble})")
+    print()
+    _ratios(points, targets)
+    print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+def head(*titles: str) -> None:
+    """The first two lines of a table."""
+    print("| " + " | ".join(titles) + " |\n|" + " --- |" * len(titles), flush=True)
+
+
+def _show(point: Point) -> None:
+    print(
+        f"| {point.name}, {point.setting} | {point.error:.1e} | {point.best:.3f} "
+        f"| {point.median:.3f} | {point.minimum:.0e} |",
+        flush=True,
+    )
+
+
+def _peer(python: str, name: str) -> list[Point]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMEXPR_MAX_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    line = [python, sys.argv[0], "--peer", name]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"more than {LIMIT:.0f} s") from None
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return [Point(**json.loads(line)) for line in lines]
+
+
+def _ratios(points: list[Point], targets: tuple[float, ...]) -> None:
+    """For each target the least time of ours and of each peer that reaches it."""
+    names = list(dict.fromkeys(p.name for p in points))
+    ours, *others = names
+    head("L1 error at most", ours, *others, "fastest peer / ours")
+    for target in targets:
+        least = {
+            name: min((p.best for p in points if p.name == name and p.error <= target), default=0.0)
+            for name in names
+        }
+        peers = [least[name] for name in others if least[name] and not name.startswith("ours")]
+        ratio = f"{min(peers) / least[ours]:.2g}" if peers and least[ours] else "—"
+        cells = [f"{least[name]:.3f} s" if least[name] else "not reached" for name in names]
+        print(f"| {target:g} | " + " | ".join(cells) + f" | {ratio} |", flush=True)
