@@ -66,13 +66,19 @@ class Stability:
 def stability(state: StationaryState, count: int = 6) -> Stability:
     """The `count` leading eigenvalues of the linearised flow around `state`, through SLEPc.
 
-    Raises SolverError where SLEPc does not converge.
+    Raises ProblemError with birth and death or on circles, SolverError where SLEPc does not
+    converge.
     """
     if state.point.family.birth_death > 0:
         raise ProblemError(
             "stability with birth and death is not available",
             "leave birth_death out: stationary states and the number of growing directions "
             "are the same",
+        )
+    if state.point.family.periodic:
+        raise ProblemError(
+            "stability on circles is not available: its elements do not close them",
+            "state.unstable counts the growing directions, on circles too",
         )
     linearised = _Linearised(state)
     variance = state.expectation(lambda x: ((x - state.mean) ** 2).sum(axis=1))

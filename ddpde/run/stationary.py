@@ -104,6 +104,7 @@ class GibbsFamily:
         check_mesh(problem, mesh)
         self.comm = mesh.comm
         self.birth_death = problem.birth_death
+        self.periodic = any(problem.periods)
         self.space = Space(mesh, degree)
         self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
         self.rule_degree = 2 * degree + RULE_DEGREE

@@ -406,6 +406,26 @@ def test_certificate_of_the_erf_net():
     assert certificate.gap < 1e-3 and certificate.support_excess < 1e-3
 
 
+def test_kuramoto_on_the_circle():
+    """FACTS 8.5, K/T = 3: r = I₁(Kr/T)/I₀(Kr/T); the ordered states come in a circle."""
+    K, T = 3.0, 1.0
+    problem = Problem(
+        "kuramoto",
+        GaussianLaw((1.0,), (0.5,)),
+        interaction=lambda x, y: -K * np.cos(x[:, :1] - y[:, 0]),
+        temperature=T,
+        periods=(2 * np.pi,),
+    )
+    state = ddpde.stationary(problem, line(half=np.pi))
+    order = np.hypot(*(state.expectation(lambda x, g=g: g(x[:, 0])) for g in (np.cos, np.sin)))
+    assert order == pytest.approx(0.7241587176263529, abs=1e-11)
+    assert state.free_energy == pytest.approx(-1.997941067974023, abs=1e-12)
+    assert state.unstable == 0
+    assert ddpde.stationary(problem, line(half=np.pi), start=0 * state.f).unstable == 2
+    with pytest.raises(ProblemError, match="circles"):
+        ddpde.stability(state)
+
+
 # ---------------------------------------------------------------- refusals and ranks
 
 
