@@ -13,6 +13,7 @@ import numpy as np
 
 from ddpde.errors import ProblemError
 from ddpde.problem.activations import Array, PiecewiseLinear, erf, tanh
+from ddpde.problem.classics import kuramoto, mckean_vlasov, ornstein_uhlenbeck
 from ddpde.problem.data import DataSet, GaussianInputs, IsotropicGaussians
 from ddpde.problem.initial import GaussianLaw
 from ddpde.problem.losses import LOSSES
@@ -175,4 +176,7 @@ CATALOGUE: dict[str, Callable[..., Problem]] = {
     "erf_teacher": erf_teacher,
     "digits_pca": digits_pca,
     "dawson": dawson,
+    "ornstein_uhlenbeck": ornstein_uhlenbeck,
+    "mckean_vlasov": mckean_vlasov,
+    "kuramoto": kuramoto,
 }

@@ -165,7 +165,7 @@ def _described(case: Case) -> dict[str, Any]:
         "title": case.title,
         "problem": problem.name,
         "parameters": problem.parameters,
-        "dimension": problem.unit.dim,
+        "dimension": problem.initial.dim,
         "labels": problem.labels,
         "temperature": problem.temperature,
         "ridge": problem.ridge,

@@ -8,20 +8,7 @@ from scipy.special import iv
 import ddpde
 from ddpde.errors import MeshError, ProblemError
 from ddpde.problem import DensityLaw, Problem
-from ddpde.problem.activations import namespace
-
-TURN = 2 * np.pi
-
-
-def kuramoto(coupling, temperature, start=0.4):
-    """W = −K cos(θ − θ'): drift −K r sin(θ − ψ)."""
-    return Problem(
-        "kuramoto",
-        DensityLaw(1, lambda x: (1 + start * np.cos(x[:, 0] - 1.0)) / TURN),
-        interaction=lambda a, b: -coupling * namespace(a).cos(a - b.T),
-        temperature=temperature,
-        periods=(TURN,),
-    )
+from ddpde.problem.classics import TURN, kuramoto
 
 
 def order(law):
@@ -35,7 +22,7 @@ def order(law):
 def test_synchronised_state(ratio, r):
     T = 0.5
     run = ddpde.solve(
-        kuramoto(ratio * T, T), ddpde.interval(0, TURN, cells=12), times=[200.0], degree=5
+        kuramoto(T, ratio * T), ddpde.interval(0, TURN, cells=12), times=[200.0], degree=5
     )
     assert order(run.laws[-1]) == pytest.approx(r, abs=1e-6)
     expected = 0.5 * ratio * r**2 - np.log(TURN * iv(0, ratio * r))
@@ -56,7 +43,7 @@ def test_transient_against_fourier_modes():
     start[0] = 0.2
     ode = solve_ivp(rate, (0, 3), start, t_eval=[1.0, 3.0], method="LSODA", rtol=1e-11, atol=1e-13)
     run = ddpde.solve(
-        kuramoto(K, T), ddpde.interval(0, TURN, cells=16), times=[1.0, 3.0], degree=5, rtol=1e-9
+        kuramoto(T, K), ddpde.interval(0, TURN, cells=16), times=[1.0, 3.0], degree=5, rtol=1e-9
     )
     for i in (1, 2):
         assert order(run.laws[i]) == pytest.approx(ode.y[0, i - 1], abs=1e-7)
@@ -86,6 +73,6 @@ def test_one_periodic_coordinate_on_triangles():
 
 def test_wrong_periods():
     with pytest.raises(MeshError, match="one period"):
-        ddpde.solve(kuramoto(1.0, 0.5), ddpde.interval(0, 6, cells=8), t_end=1.0)
+        ddpde.solve(kuramoto(0.5, 1.0), ddpde.interval(0, 6, cells=8), t_end=1.0)
     with pytest.raises(ProblemError, match="periods"):
         Problem("p", DensityLaw(1, lambda x: x[:, 0]), periods=(1.0, 2.0))
