@@ -45,6 +45,11 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
     cross_check = read_cross_check(reader, file.cross_check, mesh, problem)
     listed = file.solver is not None and "times" in file.solver
     particles = read_particles(reader, file.particles, times, listed)
+    if particles is not None and problem is not None and not problem.trainable:
+        reader.problems.append(
+            f"particles: problem {problem.name!r} is not the training of a network alone, "
+            "so there is nothing to train; leave the section out"
+        )
     acceptance, reference = read_acceptance(reader, file.acceptance, times)
     if reader.problems or problem is None or mesh is None:
         return None

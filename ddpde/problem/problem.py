@@ -84,6 +84,12 @@ class Problem:
             )
 
     @property
+    def trainable(self) -> bool:
+        """Whether SGD on the data is this flow's finite-N system: a network and nothing else."""
+        others = (self.potential, self.interaction, *self.periods)
+        return self.unit is not None and not self.birth_death and not any(others)
+
+    @property
     def mesh_dim(self) -> int:
         """Dimension of the meshes this problem is solved on."""
         return self.initial.dim if self.reduction is None else len(self.reduction.labels)

@@ -510,3 +510,24 @@ def test_keys_are_the_fields_they_end_in(section, target, also):
             assert default == "none"
         else:
             assert json.loads(default.strip("`")) == field.default
+
+
+def test_particles_of_a_problem_without_a_network(tmp_path):
+    text = """
+title = "circle"
+[problem]
+name = "kuramoto"
+[mesh]
+lower = 0.0
+upper = 6.283185307179586
+cells = 16
+[solver]
+t_end = 1.0
+[particles]
+widths = [10]
+replicas = 3
+step_size = 0.1
+"""
+    (tmp_path / "case.toml").write_text(text)
+    with pytest.raises(ConfigError, match="nothing to train"):
+        load(tmp_path / "case.toml")
