@@ -28,13 +28,10 @@ TARGETS = (1e-3, 3e-4, 1e-4, 4e-5)
 # cells a direction, degree, rtol: from a scan, those near the lower envelope
 SETTINGS = [
     (12, 5, 1e-4),
-    (14, 5, 1e-4),
     (14, 5, 1e-5),
     (16, 5, 3e-5),
     (10, 7, 1e-5),
     (14, 6, 3e-5),
-    (14, 6, 1e-5),
-    (20, 5, 1e-5),
     (10, 8, 1e-5),
     (20, 5, 1e-6),
     (16, 6, 3e-6),
@@ -134,9 +131,7 @@ def ours() -> Iterator[Point]:
     std = (VARIANCE**0.5,) * 2
     problem = Problem(
         name="McKean–Vlasov",
-        initial=Mixture(
-            (0.5, 0.5), (GaussianLaw((1.0, 0.5), std), GaussianLaw((-1.0, -0.5), std))
-        ),
+        initial=Mixture((0.5, 0.5), (GaussianLaw((1.0, 0.5), std), GaussianLaw((-1.0, -0.5), std))),
         potential=lambda t: 0.5 * (t * t).sum(axis=1),
         interaction=attraction,
         temperature=DIFFUSION,
@@ -153,13 +148,12 @@ def ours() -> Iterator[Point]:
         mesh = ddpde.box((-BOX, -BOX), (BOX, BOX), cells=(n, n))
         return ddpde.solve(problem, mesh, times=[1.0], degree=degree, rtol=rtol)
 
-    yield measure(
-        "ours", "20² cells, degree 8, rtol 1e-08", lambda: solve(20, 8, 1e-8), judge, 1
-    )
+    error, _ = judge(solve(16, 8, 1e-7))
+    print(f"16² cells, degree 8, rtol 1e-7 differ from the reference by {error:.1e} in L1")
     for setting in SETTINGS:
         n, degree, rtol = setting
         text = f"{n}² cells, degree {degree}, rtol {rtol:g}"
-        yield measure("ours", text, lambda setting=setting: solve(*setting), judge, 5)
+        yield measure("ours", text, lambda setting=setting: solve(*setting), judge, 3)
 
 
 def spectral() -> Iterator[Point]:

@@ -118,8 +118,11 @@ def child(
 def growth(quick: bool) -> None:
     """Local and nonlocal over the unknowns, and the exponents."""
     print("\nCost of a right-hand side and of a step in 2D, degree 3, 1000 samples, one rank")
-    head("cells, unknowns", "local: rhs", "step", "nonlocal: rhs", "step", "rhs ratio", "step ratio")
-    for cell, sizes in (("quadrilateral", (8, 16, 32, 64, 128, 256)), ("triangle", (8, 16, 32, 64))):
+    head(
+        "cells, unknowns", "local: rhs", "step", "nonlocal: rhs", "step", "ratio of rhs", "of step"
+    )
+    kinds = {"quadrilateral": (8, 16, 32, 64, 128, 256), "triangle": (8, 16, 32, 64)}
+    for cell, sizes in kinds.items():
         found: dict[bool, list[dict]] = {False: [], True: []}
         for n in sizes[: 4 if quick else None]:
             both = [child(2, n, 3, cell, kind, 3 if n > 100 else 8) for kind in (False, True)]
