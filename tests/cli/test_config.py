@@ -522,7 +522,7 @@ lower = 0.0
 upper = 6.283185307179586
 cells = 16
 [solver]
-t_end = 1.0
+t_end = 4.0
 [particles]
 widths = [10]
 replicas = 3
