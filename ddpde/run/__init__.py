@@ -1,10 +1,11 @@
 """solve(): from a problem and a mesh to a trajectory."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
+from ddpde.run.certificate import Certificate, optimality
 from ddpde.run.continuation import Branch, Critical, continuation, phase_diagram
 from ddpde.run.solver import SolverOptions, solve
 from ddpde.run.stability import Stability, stability
-from ddpde.run.stationary import Certificate, StationaryState, optimality, stationary
+from ddpde.run.stationary import StationaryState, stationary
 from ddpde.run.trajectory import Trajectory
 
 __all__ = [
