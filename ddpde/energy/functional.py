@@ -109,6 +109,11 @@ class Energy:
         """Whether F' depends on the law at all."""
         return bool(self._terms)
 
+    @property
+    def size(self) -> int:
+        """M, the number of features."""
+        return sum(outer.size for _, outer in self._terms)
+
     def features(self, points: np.ndarray) -> np.ndarray:
         """S (n, M) at mesh coordinates (n, k)."""
         blocks = [feature.values(points) for feature, _ in self._terms]

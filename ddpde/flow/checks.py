@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
-from ddpde.errors import MeshError
+from ddpde.errors import MeshError, ProblemError
 from ddpde.problem import Problem
 
 _TINY_MASS = 1e-3  # of the initial law outside the mesh: more is refused
@@ -63,3 +65,16 @@ def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
     mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), lower, MPI.MIN)
     mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), upper, MPI.MAX)
     return lower, upper
+
+
+def check_memory(comm: MPI.Comm, nodes: int, features: int, unknowns: int) -> None:
+    """Refuse what cannot fit: the feature matrix S and a few dozen vectors, on every rank."""
+    needed = 8 * (2 * nodes * features + 60 * unknowns)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    short = comm.allreduce(float(needed) / free, MPI.MAX)
+    if short > 1.0:
+        raise ProblemError(
+            f"{nodes} mesh nodes and {features} features need about {needed / 1e9:.1f} GB a rank, "
+            f"{free / 1e9:.1f} GB are free",
+            "take fewer cells, a lower degree, fewer data nodes, or more ranks on more machines",
+        )

@@ -12,7 +12,7 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import Energy, entropy
 from ddpde.errors import ProblemError
-from ddpde.flow.checks import bounding_box, check_mass, check_mesh
+from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
@@ -35,6 +35,8 @@ class EulerianFlow:
         self.temperature = problem.temperature
         self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
         nodes = self.space.nodes
+        unknowns = self.local_shape[0] * self.local_shape[1]
+        check_memory(self.comm, len(nodes), self.energy.size, unknowns)
         self._S = self.energy.features(nodes)
         self._r = self.energy.local(nodes)
         if not (np.isfinite(self._S).all() and np.isfinite(self._r).all()):

@@ -5,7 +5,7 @@ import pytest
 
 import ddpde
 from ddpde.errors import MeshError, ProblemError, SolverError
-from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem import DataSet, GaussianLaw, Problem, RidgeUnit, tanh
 
 
 def problem(potential, **kw):
@@ -102,3 +102,16 @@ def test_settings_that_make_no_sense(settings, message):
             ddpde.interval(-3, 3, cells=10),
             **({"t_end": 1.0} | settings),
         )
+
+
+def test_features_that_do_not_fit():
+    """Half a million samples on a million nodes: refused before anything is evaluated."""
+    samples = np.zeros((500_000, 2))
+    large = Problem(
+        "large",
+        GaussianLaw.isotropic(2, 0.5),
+        RidgeUnit(tanh, 2),
+        DataSet(samples, samples[:, 0]),
+    )
+    with pytest.raises(ProblemError, match="GB"):
+        ddpde.solve(large, ddpde.box([-3, -3], [3, 3], cells=[150, 150]), t_end=1.0)
