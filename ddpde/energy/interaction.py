@@ -19,7 +19,7 @@ from ddpde.errors import ProblemError
 
 Box = tuple[np.ndarray, np.ndarray]
 
-_SAMPLE = 900
+_SAMPLES = (150, 450, 900, 1800)
 _CHECKS = 1000
 
 
@@ -35,31 +35,34 @@ class InteractionFeatures:
     ) -> None:
         self._W = interaction
         lower, upper = (np.asarray(side, dtype=float) for side in box)
-        sample = _sample(lower, upper, _SAMPLE)
-        matrix = np.asarray(interaction(sample, sample))
-        if not np.allclose(matrix, matrix.T, atol=1e-12 * np.abs(matrix).max()):
+        for count in _SAMPLES:  # as few as will do: the cost is cubic in them
+            scale, low_rank = self._compress(_sample(lower, upper, count), tolerance)
+            self.error = self._measure(lower, upper, scale)
+            if low_rank and self.error <= tolerance:
+                return
+        raise ProblemError(
+            f"the interaction's compression reached {self.error:.1e} with {len(self.signs)} "
+            f"features, not {tolerance:g}",
+            "smooth the interaction, or shrink the mesh",
+        )
+
+    def _compress(self, sample: np.ndarray, tolerance: float) -> tuple[float, bool]:
+        """Pivots and signs from a sample; returns the largest |W|, and whether the rank is low."""
+        matrix = np.asarray(self._W(sample, sample))
+        scale = float(np.abs(matrix).max())
+        if not np.allclose(matrix, matrix.T, atol=1e-12 * scale):
             raise ProblemError("the interaction is not symmetric", "give W(θ, θ') = W(θ', θ)")
         triangle, order = qr(matrix, mode="r", pivoting=True)
         diagonal = np.abs(np.diag(triangle))
-        rank = int(np.searchsorted(-diagonal, -0.1 * tolerance * diagonal[0]))
-        if rank == len(sample):
-            raise ProblemError(
-                f"the interaction has no low rank at tolerance {tolerance:g} on this mesh",
-                "smooth it, or loosen the tolerance",
-            )
-        self._pivots = sample[order[: max(rank, 1)]]
-        core = matrix[np.ix_(order[: max(rank, 1)], order[: max(rank, 1)])]
-        values, vectors = np.linalg.eigh(core)
+        rank = max(1, int(np.searchsorted(-diagonal, -0.1 * tolerance * diagonal[0])))
+        chosen = order[:rank]
+        self._pivots = sample[chosen]
+        values, vectors = np.linalg.eigh(matrix[np.ix_(chosen, chosen)])
         # the inverse of a nearly singular core would amplify rounding: leave out what is noise
         kept = np.abs(values) > 1e-14 * np.abs(values).max()
         self.signs = np.sign(values[kept])
         self._mix = vectors[:, kept] / np.sqrt(np.abs(values[kept]))
-        self.error = self._measure(lower, upper, np.abs(matrix).max())
-        if not self.error <= tolerance:
-            raise ProblemError(
-                f"the interaction's compression reached {self.error:.1e}, not {tolerance:g}",
-                "smooth the interaction, or loosen the tolerance",
-            )
+        return scale, rank < len(sample)
 
     def values(self, points: np.ndarray) -> np.ndarray:
         return np.asarray(self._W(points, self._pivots)) @ self._mix

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from ddpde.problem.problem import constant
 from ddpde.report.folder import Content
+from ddpde.report.numerals import listed
 
 _TOKEN = re.compile(r"(?:[^\W\d_]\u0304?)+′?|[\d.]+|\S")
 _ACCENTS = {"′": ("msup", "′"), "\u0304": ("mover", "¯")}
 _UPRIGHT = {"log", "exp"}
-_OPERATORS = set("=+−∂∇∆∫·(){}[]|,;→≈∼←√")
+_OPERATORS = set("=+−∂∇∆∫∬′·(){}[]|,;→≈∼←√")
 
 
 @dataclass(frozen=True)
@@ -104,36 +105,95 @@ _LOSS = {
 }
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """What the energy and the flow of a problem are made of."""
+
+    network: bool
+    potential: bool
+    interaction: bool
+    ridge: bool
+    temperature: bool
+    birth_death: bool
+    schedule: bool
+
+
+def _terms(content: Content) -> _Terms:
+    """Of a user's own problem, only what the folder shows of it."""
+    problem, case = content.problem, content.case
+    ridge, temperature = case.get("ridge"), case.get("temperature")
+    alone = problem is None and not content.network
+    return _Terms(
+        network=content.network,
+        potential=alone or getattr(problem, "potential", None) is not None,
+        interaction=alone or getattr(problem, "interaction", None) is not None,
+        ridge=content.network if ridge is None else ridge > 0,
+        temperature=temperature is None or temperature > 0,
+        birth_death=problem is not None and problem.birth_death > 0,
+        schedule=problem is None or problem.schedule is not constant,
+    )
+
+
 def equations(content: Content) -> list[Equation]:
     """Network, energy, potential, PDE, and, where particles were trained, their recursion."""
-    case = content.case
-    ridge, temperature = case.get("ridge"), case.get("temperature")
-    radial = (case.get("reduction") or _reduction(content)) == "Radial"
+    terms = _terms(content)
+    radial = (content.case.get("reduction") or _reduction(content)) == "Radial"
     fallback = ("", "∂_f ℓ(f_ρ(x), y)", "∂_f ℓ(f_N(x_k), y_k)")
-    loss, slope, slope_n = _LOSS.get(str(case.get("loss")), fallback)
-    xi = "" if content.problem is not None and content.problem.schedule is constant else "ξ(t) "
-    out = [
-        Equation(
-            _display("f_N(x) = ⅟1N ∑_⟨i=1⟩^N σ(x; θ_i) ‖ f_ρ(x) = ∫ σ(x; θ) ρ(d θ)"),
+    loss, slope, slope_n = _LOSS.get(str(content.case.get("loss")), fallback)
+    out = []
+    if terms.network:
+        network = "f_N(x) = ⅟1N ∑_⟨i=1⟩^N σ(x; θ_i) ‖ f_ρ(x) = ∫ σ(x; θ) ρ(d θ)"
+        words = (
             "A network of N units, and of infinite width: there the law ρ of one unit’s parameters "
-            "θ replaces the list of units.",
+            "θ replaces the list of units."
         )
-    ]
-    energy = "F[ρ] = 𝔼 ℓ(f_ρ(x), y)"
-    potential = f"F′[ρ](θ) = 𝔼⟦{slope} σ(x; θ)⟧"
-    if ridge is None or ridge:
-        energy += " + λ ∫ |θ|^2 ρ(d θ)"
-        potential += " + λ |θ|^2"
-    if loss:
-        energy += f" ‖ {loss}"
-    out.append(Equation(_display(energy), "The energy of a law, and the loss."))
-    out.append(
-        Equation(_display(potential), "The first variation of the energy: what a unit at θ feels.")
+        out.append(Equation(_display(network), words))
+    out.append(_energy(content, terms, loss))
+    if terms.temperature and (terms.birth_death or not terms.network):
+        free = "F_T[ρ] = F[ρ] + T ∫ ρ log ρ d θ ‖ F_T^′[ρ] = F′[ρ] + T log ρ"
+        words = "The free energy, which the flow never raises, and its first variation."
+        out.append(Equation(_display(free), words))
+    potential = _sum(
+        (terms.network, f"𝔼⟦{slope} σ(x; θ)⟧"),
+        (terms.potential, "V(θ)"),
+        (terms.interaction, "∫ W(θ, θ′) ρ(d θ′)"),
+        (terms.ridge, "λ |θ|^2"),
     )
-    out.append(_flow(radial, temperature, xi))
+    feels = "a unit" if terms.network else "a particle"
+    words = f"The first variation of the energy: what {feels} at θ feels."
+    out.append(Equation(_display(f"F′[ρ](θ) = {potential}"), words))
+    out.append(_flow(content, terms, radial))
     if content.comparison is not None and content.summary is not None:
-        out.append(_recursion(content, slope_n, bool(ridge), bool(temperature)))
+        noisy = bool(content.case.get("temperature"))
+        out.append(_recursion(content, slope_n, bool(content.case.get("ridge")), noisy))
     return out
+
+
+def _sum(*terms: tuple[bool, str]) -> str:
+    return " + ".join(text for there, text in terms if there) or "0"
+
+
+def _energy(content: Content, terms: _Terms, loss: str) -> Equation:
+    text = "F[ρ] = " + _sum(
+        (terms.network, "𝔼 ℓ(f_ρ(x), y)"),
+        (terms.potential, "∫ V(θ) ρ(d θ)"),
+        (terms.interaction, "⅟⟨1⟩⟨2⟩ ∬ W(θ, θ′) ρ(d θ) ρ(d θ′)"),
+        (terms.ridge, "λ ∫ |θ|^2 ρ(d θ)"),
+    )
+    if loss and terms.network:
+        text += f" ‖ {loss}"
+    named = [
+        *["the loss"] * terms.network,
+        *["the potential V"] * terms.potential,
+        *["the symmetric interaction W"] * terms.interaction,
+    ]
+    words = "The energy of a law"
+    words += f", and {named[0]}." if len(named) == 1 else f": {listed(named)}." if named else "."
+    if content.problem is None:
+        words += " Terms that the problem may have besides are not recorded in this folder."
+        if not terms.network:
+            words = "The energy of a law; which of its terms are there is not recorded here."
+    return Equation(_display(text), words)
 
 
 def _reduction(content: Content) -> str | None:
@@ -141,21 +201,49 @@ def _reduction(content: Content) -> str | None:
     return type(reduction).__name__ if reduction is not None else None
 
 
-def _flow(radial: bool, temperature: float | None, xi: str) -> Equation:
+def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
+    law = "ρ̄" if radial else "ρ"
+    drift = "∂_r (ρ̄ ∂_r F′[ρ̄](r))" if radial else "∇·(ρ ∇F′[ρ])"
+    right = drift + " + T ∆ρ" * (terms.temperature and not radial)
+    if terms.birth_death:
+        slope = "F_T^′" if terms.temperature else "F′"
+        right += f" − α {law} (⟨{slope}[{law}]⟩ − ∫ {slope}[{law}] d {law})"
+    if terms.schedule:
+        right = f"ξ(t) {{{right}}}" if right != drift else f"ξ(t) {right}"
     if radial:
-        return Equation(
-            _display(f"∂_t ρ̄ = {xi}∂_r (ρ̄ ∂_r F′[ρ̄](r))"),
+        words = (
             "The distributional dynamics. Every law here is rotation invariant, so the unknown is "
             "the law ρ̄ of r = |w|, a probability on the half line: no power of r multiplies it. "
-            "F′ is the average of the above over the sphere |w| = r.",
+            "F′ is the average of the above over the sphere |w| = r."
         )
-    noisy = temperature is None or temperature > 0
-    right = "∇·(ρ ∇F′[ρ])" + (" + T ∆ρ" if noisy else "")
-    right = f"{xi}{{{right}}}" if xi and noisy else f"{xi}{right}"
-    words = "The distributional dynamics, without flux through the boundary of the mesh."
-    if temperature == 0:
-        words += " Training is noiseless, so there is no diffusion."
-    return Equation(_display(f"∂_t ρ = {right}"), words)
+    else:
+        words = "The distributional dynamics" + _edges(content)
+        if content.case.get("temperature") == 0:
+            words += (
+                " Training is noiseless, so there is no diffusion."
+                if terms.network
+                else " There is no noise, hence no diffusion."
+            )
+    if terms.birth_death:
+        words += (
+            " The last term is birth and death at the rate α: mass moves to where the first "
+            "variation is below its mean, without having to travel there."
+        )
+    return Equation(_display(f"∂_t {law} = {right}"), words)
+
+
+def _edges(content: Content) -> str:
+    """The end of the sentence on the PDE: its boundary, its circles, its surface."""
+    circles = [name for name, period in zip(content.labels, content.periods) if period]
+    if content.on_surface:
+        return " on a surface, whose gradient, divergence and Laplacian these are."
+    if not circles:
+        return ", without flux through the boundary of the mesh."
+    verb = "is a periodic coordinate" if len(circles) == 1 else "are periodic coordinates"
+    ends = f": {listed(circles)} {verb}, the two ends of the mesh being one and the same point"
+    if content.closed:
+        return f"{ends}; there is no boundary."
+    return f"{ends}; there is no flux through the rest of the boundary."
 
 
 def _recursion(content: Content, slope: str, ridge: bool, noisy: bool) -> Equation:

@@ -51,7 +51,7 @@ class Content:
                 "ridge": self.problem.ridge,
                 "loss": type(self.problem.loss).__name__,
                 "labels": self.problem.labels,
-                "dimension": self.problem.unit.dim,
+                "dimension": self.problem.initial.dim,
             }
         return known
 
@@ -73,6 +73,31 @@ class Content:
         """Names of the mesh coordinates."""
         names = self.case.get("labels") or [f"θ{j + 1}" for j in range(self.dim)]
         return [re.sub(r"^θ(\d)$", lambda m: "θ" + chr(0x2080 + int(m[1])), n) for n in names]
+
+    @property
+    def network(self) -> bool:
+        """Whether there is a network, and with it a risk; a user's own problem shows it by that."""
+        if self.problem is not None:
+            return self.problem.unit is not None
+        return bool(np.any(self.history.get("risk", 0.0)))
+
+    @property
+    def periods(self) -> list[float | None]:
+        """The length of each mesh coordinate that is a circle, as far as it is known."""
+        known = self.problem.periods if self.problem is not None else ()
+        return list(known) or [None] * self.dim
+
+    @property
+    def on_surface(self) -> bool:
+        """Whether the mesh is a surface or a curve in a space of more dimensions."""
+        return {"interval": 1, "triangle": 2, "quadrilateral": 2}.get(self.laws[0].cell, 3) < (
+            self.dim
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether every coordinate is a circle, so that there is no rim."""
+        return all(self.periods)
 
     @property
     def finished(self) -> bool:

@@ -21,8 +21,8 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
         rows += [
             ("Steps taken", grouped(len(content.history["t"]) - 1)),
             ("Largest drift of the mass", sig(mass, 2)),
-            ("Largest mass at the rim", sig(rim, 2)),
         ]
+        rows += [("Largest mass at the rim", sig(rim, 2))] * (not content.closed)
         return [("Solution of the PDE", rows)]
     out = [("Solution of the PDE", _solution(summary["pde"]))]
     if summary["cross_check"]:
@@ -36,6 +36,9 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
         "w1_over_floor": "W₁ over its floor",
     }
     accepted = summary["case"]["acceptance"]
+    if not content.network:
+        unused = ("level", "w1_over_floor")
+        accepted = {k: v for k, v in accepted.items() if k not in unused}
     out.append(
         (
             "Acceptance",

@@ -31,7 +31,7 @@ def tables(content: Content) -> list[Table]:
     """Those that the content is enough for."""
     if content.summary is None:
         return [_run(content)]
-    made = [_risk(content), _means(content)]
+    made = [_risk(content) if content.network else _free_energy(content), _means(content)]
     if content.comparison is not None:
         made += [_rates(content), _distances(content), _data(content)]
     made.append(_budget(content))
@@ -39,26 +39,39 @@ def tables(content: Content) -> list[Table]:
 
 
 def _run(content: Content) -> Table:
-    columns = {k: content.at_outputs(k) for k in ("risk", "free_energy", "mass", "boundary_mass")}
-    means = np.array([law_mean(law) for law in content.laws])
-    rows = [
-        [
-            short(t),
-            sig(columns["risk"][i], 7),
-            sig(columns["free_energy"][i], 7),
-            *[sig(v, 6) for v in means[i]],
-            sig(abs(columns["mass"][i] - 1), 2),
-            sig(columns["boundary_mass"][i], 2),
-        ]
-        for i, t in enumerate(content.times)
-    ]
-    head = ["t", "risk", "free energy", *[f"mean of {n}" for n in content.labels]]
-    return Table(
-        "Risk, energy and means at the output times",
-        [*head, "|mass − 1|", "mass at the rim"],
-        rows,
-        "A plain run measures no error of its own; a validation does.",
-    )
+    names = {"risk": "risk", "free_energy": "free energy"}
+    if not content.network:
+        del names["risk"]
+    columns = {k: [sig(v, 7) for v in content.at_outputs(k)] for k in names}
+    head, where = ["t", *names.values()], []
+    for j, (label, period) in enumerate(zip(content.labels, content.periods, strict=True)):
+        head.append(f"resultant of {label}" if period else f"mean of {label}")
+        where.append([sig(_location(law, j, period), 6) for law in content.laws])
+    head.append("|mass − 1|")
+    rest = [[sig(abs(v - 1), 2) for v in content.at_outputs("mass")]]
+    if not content.closed:
+        head.append("mass at the rim")
+        rest.append([sig(v, 2) for v in content.at_outputs("boundary_mass")])
+    times = [short(t) for t in content.times]
+    rows = [list(row) for row in zip(times, *columns.values(), *where, *rest, strict=True)]
+    note = "A plain run measures no error of its own; a validation does."
+    if any(content.periods):
+        note += (
+            " A circle has no mean: the resultant is |∫ exp(2πiθ/L) ρ(dθ)|, L its length, 0 for "
+            "the uniform law and 1 for a point."
+        )
+    title = "Risk, energy and means" if content.network else "Free energy and means"
+    if content.closed:
+        title = title.replace("means", "resultants")
+    return Table(f"{title} at the output times", head, rows, note)
+
+
+def _location(law: Any, axis: int, period: float | None) -> float:
+    """Mean of a coordinate; on a circle the length of the mean of the points of the unit circle."""
+    if period is None:
+        return float(law_mean(law)[axis])
+    points, masses = law.points()
+    return float(abs(masses @ np.exp(2j * np.pi * points[:, axis] / period)))
 
 
 def law_mean(law: Any) -> np.ndarray:
@@ -113,6 +126,23 @@ def _risk(content: Content) -> Table:
     return Table("Risk", head, rows, note)
 
 
+def _free_energy(content: Content) -> Table:
+    """In place of the risk, where there is no network."""
+    summary = content.summary
+    assert summary is not None
+    cross = summary["cross_check"]
+    rows = []
+    for i, t in enumerate(content.times):
+        row = [short(t), sig(summary["pde"]["free_energy"][i], 8)]
+        if cross:
+            second = cross["free_energy"]
+            row.append(sig(second[i], 8) if i < len(second) else MISSING)
+        rows.append(row)
+    note = "The error of the free energy is not measured by itself"
+    note += "; the second method shows its size." if cross else "."
+    return Table("Free energy", ["t", "PDE"] + ["second method"] * bool(cross), rows, note)
+
+
 def _means(content: Content) -> Table | None:
     summary, comparison = content.summary, content.comparison
     assert summary is not None
@@ -121,7 +151,10 @@ def _means(content: Content) -> Table | None:
     has_reference = "mean" in (reference or {})
     ours = [_column(list(v)) for v in zip(*summary["pde"]["mean"], strict=True)]
     theirs = [_column(list(v)) for v in zip(*cross["mean"], strict=True)] if cross else []
-    for name in content.labels:
+    axes = [j for j, period in enumerate(content.periods) if not period]  # a circle has no mean
+    if not axes:
+        return None
+    for name in (content.labels[j] for j in axes):
         head.append(f"mean of {name}, PDE")
         if cross:
             head.append("second method")
@@ -131,7 +164,7 @@ def _means(content: Content) -> Table | None:
             head.append(f"networks − PDE, N = {comparison['widths'][-1]}")
     for i, t in enumerate(content.times):
         row = [short(t)]
-        for j in range(len(content.labels)):
+        for j in axes:
             row.append(ours[j][i])
             if cross:
                 row.append(theirs[j][i] if i < len(theirs[j]) else MISSING)

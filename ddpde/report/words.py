@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 
 from ddpde.problem import DataSet, GaussianInputs, GaussianLaw, IsotropicGaussians, RidgeUnit
 from ddpde.problem.activations import PiecewiseLinear
+from ddpde.problem.initial import DensityLaw, Mixture
 from ddpde.report.folder import Content
 from ddpde.report.numerals import counted, grouped, known, listed, pm, short, sig
 
@@ -72,21 +74,24 @@ def abstract(content: Content) -> str:
     summary = content.summary
     settings = summary["pde"]["settings"] if summary else content.run
     end = f"t = {short(content.times[-1])}"
-    start = f"The distributional dynamics {_unknown(content)} is solved up to {end}"
+    flow = "distributional dynamics" if content.network else "gradient flow"
+    start = f"The {flow} {_unknown(content)} is solved up to {end}"
     if not content.finished:
         start += ", where it was interrupted,"
     start += f" by {space(settings)}"
-    risk = content.at_outputs("risk")
+    quantity = "risk" if content.network else "free energy"
+    risk = content.at_outputs(quantity.replace(" ", "_"))
     if summary is None:
         steps = counted(len(content.history["t"]) - 1, "step")
-        return f"{start}; the risk goes from {sig(risk[0], 4)} to {sig(risk[-1], 4)} in {steps}."
-    errors = budget(content)
+        ends = f"from {sig(risk[0], 4)} to {sig(risk[-1], 4)}"
+        return f"{start}; the {quantity} goes {ends} in {steps}."
+    errors = budget(content) if content.network else None
     value = pm(float(risk[-1]), None if errors is None else float(errors[-1]))
     if content.comparison is None:
         others = ["reference values"] * bool(summary.get("reference"))
         others += ["a second, independent discretisation"] * bool(summary.get("cross_check"))
         against = f", and set against {listed(others)}" if others else ""
-        return f"{start}{against}; at {end} its risk is {value}."
+        return f"{start}{against}; at {end} its {quantity} is {value}."
     comparison = content.comparison
     widths = [grouped(w) for w in comparison["widths"]]
     replicas = counted(len(summary["particles"]["risk"][0][0]), "replica")
@@ -107,6 +112,9 @@ def abstract(content: Content) -> str:
 def _unknown(content: Content) -> str:
     """Of what the law is sought."""
     names, dim = content.labels, content.case.get("dimension")
+    if not content.network:
+        given = names[0] if len(names) == 1 else f"θ = ({', '.join(names)})"
+        return f"of a law of {given}" + " on a surface" * content.on_surface
     if len(names) > 1:
         return f"of θ = ({', '.join(names)})" if names[0] == "θ₁" else f"of ({', '.join(names)})"
     if dim and dim != content.dim:
@@ -119,24 +127,35 @@ def described(content: Content) -> list[tuple[str, str]]:
     case, problem = content.case, content.problem
     rows = [("Problem", case["problem"])]
     if problem is not None:
-        rows += [
-            ("Unit", _unit(problem.unit)),
-            ("Data", _data(problem.data)),
-            ("Initial law", _initial(problem.initial)),
-        ]
+        if problem.unit is not None:
+            rows += [("Unit", _unit(problem.unit)), ("Data", _data(problem.data))]
+        if problem.potential is not None:
+            rows.append(("Potential V", _function(problem.potential)))
+        if problem.interaction is not None:
+            rows.append(("Interaction W", _function(problem.interaction)))
+        rows.append(("Initial law", _initial(problem.initial)))
     if case.get("dimension"):
-        rows.append(("Parameters of a unit", str(case["dimension"])))
+        name = "Parameters of a unit" if content.network else "Dimension"
+        rows.append((name, str(case["dimension"])))
     rows.append(("Mesh coordinates", ", ".join(content.labels)))
-    if "loss" in case:
+    circles = [
+        f"{n}, of length {_turns(p)}" for n, p in zip(content.labels, content.periods) if p
+    ]
+    if circles:
+        rows.append(("Periodic", "; ".join(circles)))
+    if "loss" in case and content.network:
         rows.append(("Loss", case["loss"].lower()))
     if case.get("temperature") is not None:
         rows.append(("Temperature T", short(case["temperature"])))
-        rows.append(("Ridge λ", short(case["ridge"])))
+        if content.network or case["ridge"]:
+            rows.append(("Ridge λ", short(case["ridge"])))
+    if problem is not None and problem.birth_death:
+        rows.append(("Birth and death α", short(problem.birth_death)))
     rows += [(_spaced(k), value(v)) for k, v in case["parameters"].items() if k not in _SHOWN]
     return rows
 
 
-_SHOWN = {"temperature", "ridge", "loss"}
+_SHOWN = {"temperature", "ridge", "loss", "birth_death"}
 
 
 def _spaced(name: str) -> str:
@@ -171,6 +190,21 @@ def _unit(unit: Any) -> str:
     return f"{front}{getattr(activation, '__name__', 's')}({inner})"
 
 
+def _function(function: Any) -> str:
+    """A potential or an interaction by the first line of its own description."""
+    lines = (function.__doc__ or "").strip().splitlines()
+    text = re.sub(r"^[VW] = ", "", lines[0]).rstrip(".") if lines else ""
+    return text.replace("'", "′") if 0 < len(text) < 80 else "given by a function"
+
+
+def _turns(length: float) -> str:
+    """2π rather than its digits."""
+    turns = length / np.pi
+    if abs(turns - round(turns)) < 1e-12 and round(turns) > 0:
+        return f"{round(turns) if round(turns) > 1 else ''}π"
+    return short(length)
+
+
 def _data(data: Any) -> str:
     if isinstance(data, DataSet):
         return f"{counted(len(data.y), 'training sample')} in {data.input_dim} dimensions"
@@ -183,8 +217,15 @@ def _data(data: Any) -> str:
 
 
 def _initial(law: Any) -> str:
+    if isinstance(law, Mixture):
+        parts = zip(law.weights, law.components, strict=True)
+        return "mixture: " + "; ".join(f"{short(w)} of {_initial(part)}" for w, part in parts)
+    if isinstance(law, DensityLaw):
+        return "given by its density"
     if not isinstance(law, GaussianLaw):
         return type(law).__name__
+    if law.dim == 1:
+        return f"normal, mean {short(law.mean[0])}, deviation {short(law.std[0])}"
     if len(set(law.mean)) == len(set(law.std)) == 1:
         return f"normal, mean {short(law.mean[0])}, deviation {short(law.std[0])} in each direction"
     return f"normal, mean ({value(law.mean)}), deviations ({value(law.std)})"

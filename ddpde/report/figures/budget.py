@@ -22,8 +22,8 @@ _ROUNDING = 1e-14
 
 
 def parts(content: Content) -> dict[str, list[float | None]]:
-    """Measured parts of the budget (n_times,), in the order of the legend."""
-    summary = content.summary or {}
+    """Measured parts of the budget (n_times,), in the order of the legend; none without a risk."""
+    summary = content.summary or {} if content.network else {}
     errors = (summary.get("comparison") or {}).get("errors") or summary.get("errors") or {}
     ordered = sorted(errors, key=lambda k: list(PARTS).index(k) if k in PARTS else len(PARTS))
     return {name: errors[name] for name in ordered}

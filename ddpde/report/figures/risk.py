@@ -27,6 +27,8 @@ def figure(content: Content) -> Figure | None:
     """Left the risk itself, right networks minus PDE with 95 % bands (or the free energy)."""
     if content.times[-1] <= 0:
         return None
+    if not content.network:
+        return _without_network(content)
     panels = [_risk(content)]
     legend = [(swatch("line", PDE), "PDE")]
     seen = ["(a) Risk of the PDE (line)"]
@@ -59,6 +61,23 @@ def figure(content: Content) -> Figure | None:
     if time_axis_is_log(content):
         seen.append("Time is logarithmic; the values at t = 0 are in the table")
     return Figure("risk", "Risk over time", ". ".join(seen) + ".", panels, legend, columns=2)
+
+
+def _without_network(content: Content) -> Figure:
+    """There is no risk: the free energy alone."""
+    noisy = content.case.get("temperature") != 0
+    title = "free energy F + T ∫ρ log ρ" if noisy else "energy F"
+    legend = [(swatch("line", PDE), "PDE")]
+    caption = f"The {'free ' * noisy}energy of the PDE (line), which must not rise"
+    if content.summary and content.summary["cross_check"]:
+        legend.append((swatch("marker", SECOND, marker="X"), "PDE, second method"))
+        caption += ", and of its second discretisation (crosses)"
+    caption += "."
+    if time_axis_is_log(content):
+        caption += " Time is logarithmic; the value at t = 0 is in the table."
+    panels = [_energy(content, title)]
+    name = "Free energy over time" if noisy else "Energy over time"
+    return Figure("energy", name, caption, panels, legend, columns=2)
 
 
 def time_axis_is_log(content: Content) -> bool:
@@ -166,12 +185,17 @@ def _band(
     d.axes.plot(t, mean, color=colour, marker=marker, linewidth=0.9, markersize=4.5)
 
 
-def _energy(content: Content) -> Panel:
+def _energy(content: Content, title: str = "(b) free energy F + T ∫ρ log ρ") -> Panel:
     t, energy = content.history["t"], content.history["free_energy"]
+    cross = (content.summary or {}).get("cross_check")
     with Drawing(LARGE) as d:
         start = time_axis(d.axes, content.times)
         d.axes.plot(t[t >= start], energy[t >= start], color=PDE, linewidth=1.9)
-        d.axes.set_title("(b) free energy F + T ∫ρ log ρ")
+        if cross and not content.network:
+            late = np.array(cross["times"]) >= start
+            second = np.array(cross["free_energy"])[late]
+            d.axes.plot(np.array(cross["times"])[late], second, "x", color=SECOND, markersize=5)
+        d.axes.set_title(title)
         d.axes.title.set_color(INK)
         d.axes.tick_params(color=MUTED)
     return d.panel(f"Free energy over time, from {sig(energy[0])} to {sig(energy[-1])}.")
