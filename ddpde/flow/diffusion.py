@@ -13,7 +13,6 @@ from ddpde.space import Facets, Space
 from ddpde.space.quadrature import tabulate
 
 _CHUNK = 20_000_000  # numbers in one block of facet tables
-_REUSE = 1.7  # change of the shift up to which a factorisation is kept
 
 
 class Diffusion(Protocol):
@@ -29,20 +28,15 @@ class Diffusion(Protocol):
 
 
 class SparseDiffusion:
-    """`Diffusion` on any mesh, on any number of ranks.
-
-    A factorisation serves as long as the shift stays within a factor of it: as a preconditioner
-    it needs a few iterations then, fewer than a new factorisation costs.
-    """
+    """`Diffusion` on any mesh, on any number of ranks: one factorisation for each shift."""
 
     def __init__(self, space: Space, facets: Facets) -> None:
         self._matrix = matrix = diffusion_matrix(space, facets)
         self._shifted = matrix.duplicate(copy=True)
-        self._factorised = matrix.duplicate(copy=True)
-        self._current = self._kept = (0.0, 0.0)
+        self._current = (0.0, 0.0)
         self._x, self._b = matrix.createVecs()
         self._ksp = ksp = PETSc.KSP().create(matrix.comm)
-        ksp.setTolerances(rtol=1e-13, atol=0.0, max_it=60)
+        ksp.setType("preonly")
         ksp.getPC().setType("lu")
         ksp.getPC().setFactorSolverType("mumps")
 
@@ -53,33 +47,20 @@ class SparseDiffusion:
 
     def solve(self, shift: float, factor: float, b: np.ndarray) -> np.ndarray:
         if (shift, factor) != self._current:
-            self._set(shift, factor)
+            self._matrix.copy(self._shifted, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+            self._shifted.scale(factor)
+            self._shifted.shift(shift)
+            self._ksp.setOperators(self._shifted)
+            self._current = (shift, factor)
         self._b.setArray(b.ravel())
         self._ksp.solve(self._b, self._x)
         if self._ksp.getConvergedReason() < 0:
             raise SolverError(
                 f"the linear solver of the diffusion failed "
                 f"(reason {self._ksp.getConvergedReason()})",
-                "raise the temperature, or take a mesh of better shape",
+                "take a mesh of better shape",
             )
         return self._x.getArray().reshape(b.shape).copy()
-
-    def _set(self, shift: float, factor: float) -> None:
-        self._current = (shift, factor)
-        _shift(self._matrix, self._shifted, shift, factor)
-        ratio = (shift * self._kept[1]) / (factor * self._kept[0]) if self._kept[0] else 0.0
-        if not 1 / _REUSE < ratio < _REUSE:
-            _shift(self._matrix, self._factorised, shift, factor)
-            self._kept = (shift, factor)
-        exact = self._current == self._kept
-        self._ksp.setType("preonly" if exact else "gmres")
-        self._ksp.setOperators(self._shifted, self._factorised)
-
-
-def _shift(source: PETSc.Mat, target: PETSc.Mat, shift: float, factor: float) -> None:
-    source.copy(target, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
-    target.scale(factor)
-    target.shift(shift)
 
 
 def diffusion_matrix(space: Space, facets: Facets) -> PETSc.Mat:

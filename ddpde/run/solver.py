@@ -124,7 +124,9 @@ def solve(
         except SolverError as error:
             where = recorder.rescue(flow.law(good_t, good))
             raise SolverError(error.what + where, error.remedy) from error
-    recorder.close()
+        finally:
+            stepper.close()
+            recorder.close()
     if not finished:
         log.warning("interrupted: kept the %d output times reached", len(recorder.outputs))
     return Trajectory(

@@ -96,6 +96,10 @@ class MethodOfLines:
             )
         return not self._stop
 
+    def close(self) -> None:
+        """Free what PETSc holds: its callbacks would keep the flow and its mesh alive for ever."""
+        self._ts.destroy()
+
     def _first_step(self, method: Method, rtol: float) -> float:
         """A step in which the error is about rtol, by the size of du/ds; TS corrects it."""
         rate = self._u.duplicate()
