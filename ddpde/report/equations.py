@@ -234,7 +234,7 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
 
 def _edges(content: Content) -> str:
     """The end of the sentence on the PDE: its boundary, its circles, its surface."""
-    circles = [name for name, period in zip(content.labels, content.periods) if period]
+    circles = [name for name, period in zip(content.labels, content.periods, strict=True) if period]
     if content.on_surface:
         return " on a surface, whose gradient, divergence and Laplacian these are."
     if not circles:

@@ -139,7 +139,9 @@ def described(content: Content) -> list[tuple[str, str]]:
         rows.append((name, str(case["dimension"])))
     rows.append(("Mesh coordinates", ", ".join(content.labels)))
     circles = [
-        f"{n}, of length {_turns(p)}" for n, p in zip(content.labels, content.periods) if p
+        f"{n}, of length {_turns(p)}"
+        for n, p in zip(content.labels, content.periods, strict=True)
+        if p
     ]
     if circles:
         rows.append(("Periodic", "; ".join(circles)))
@@ -193,7 +195,7 @@ def _unit(unit: Any) -> str:
 def _function(function: Any) -> str:
     """A potential or an interaction by the first line of its own description."""
     lines = (function.__doc__ or "").strip().splitlines()
-    text = re.sub(r"^[VW] = ", "", lines[0]).rstrip(".") if lines else ""
+    text = re.sub(r"^[VW] = | \(n(, m)?\).*", "", lines[0]).rstrip(".") if lines else ""
     return text.replace("'", "′") if 0 < len(text) < 80 else "given by a function"
 
 

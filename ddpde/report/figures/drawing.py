@@ -108,7 +108,7 @@ class Drawing:
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
             buffer = io.StringIO()
-            self._canvas.savefig(buffer, format="svg", transparent=True)
+            self._canvas.savefig(buffer, format="svg", transparent=True, dpi=216)  # of rasters
             self._text = buffer.getvalue()
         self._context.__exit__(*error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from scipy.interpolate import griddata
 from scipy.ndimage import gaussian_filter
@@ -29,9 +30,11 @@ _SHOWN_DOTS = 400
 
 
 def figure(content: Content) -> Figure | None:
-    """Small multiples over time: curves in 1D, density maps in 2D, marginals in 3D."""
+    """Small multiples over time: curves in 1D, maps in 2D, marginals or two views in 3D."""
     if not content.laws:
         return None
+    if content.on_surface:
+        return _views(content)
     # rows of three panels: two where there are times enough, one in 3D with its two marginals
     indices = chosen(len(content.laws), 6 if content.dim < 3 and len(content.laws) > 5 else 3)
     particles = content.arrays.get("particles")
@@ -51,6 +54,8 @@ def _curves(content: Content, indices: list[int], particles: np.ndarray | None) 
     # up to the end of the mesh where that is near, and never far beyond it
     low = least if low - least < 4 * margin else low - margin
     high += margin
+    if content.closed:
+        low, high = least, max(law.curve()[0].max() for law in laws)
     bars = [None if cloud is None else _histogram(cloud) for cloud in clouds]
     lines = [law.curve() for law in laws]
     tops, clipped = [], False
@@ -71,12 +76,12 @@ def _curves(content: Content, indices: list[int], particles: np.ndarray | None) 
             d.axes.set(xlim=(low, high), ylim=(0, 1.06 * (max(tops) if shared else top)))
             d.axes.set(xlabel=content.labels[0], title=f"t = {short(law.time)}")
             d.axes.locator_params(nbins=5)
-        mean = law.expectation(lambda p: p[:, 0])
+        mean = "" if content.closed else f"mean {sig(law.expectation(lambda p: p[:, 0]))}, "
         over = " over the histogram of the particles" if bar is not None else ""
         panels.append(
             d.panel(
                 f"Density of {content.labels[0]} at t = {short(law.time)}{over}: "
-                f"mean {sig(mean)}, peak {sig(law.peak())}."
+                f"{mean}peak {sig(law.peak())}."
             )
         )
     scale = (
@@ -129,11 +134,14 @@ def _maps(content: Content, indices: list[int], particles: np.ndarray | None) ->
         ends = np.array([_range(law, axis, 2e-3) for law in laws])
         pad = 0.06 * (ends.max() - ends.min())
         box.append((ends.min() - pad, ends.max() + pad))
+        if content.periods[axis]:
+            points = np.concatenate([law.geometry[..., axis].ravel() for law in laws])
+            box[axis] = (points.min(), points.max())
     panels = []
     for pair in pairs:
         for law, i in zip(laws, indices, strict=True):
             dots = None if particles is None else particles[i, 0, :_SHOWN_DOTS][:, pair]
-            panels.append(_map(law, pair, box, dots, content.labels))
+            panels.append(_map(law, pair, box, dots, content))
     what = "density" if content.dim == 2 else "marginal densities"
     legend = [(swatch("bar", "#4d8cc0", fill="#9dc1e0"), f"{what} of the PDE")]
     names = ", ".join(content.labels)
@@ -158,13 +166,14 @@ def _map(
     pair: tuple[int, int],
     box: list[tuple[float, float]],
     dots: np.ndarray | None,
-    labels: list[str],
+    content: Content,
 ) -> Panel:
+    labels = content.labels
     (x0, x1), (y0, y1) = box[pair[0]], box[pair[1]]
     left, bottom, top = 42, 38, 24
     inner = SMALL[0] - left - 10
     height = int(np.clip(inner * (y1 - y0) / (x1 - x0), 0.6 * inner, 1.3 * inner))
-    x, y, z = _grid(law, pair, (x0, x1), (y0, y1))
+    x, y, z = _grid(law, pair, (x0, x1), (y0, y1), content.periods)
     peak = float(z.max())
     with Drawing((SMALL[0], height + bottom + top), left=left, bottom=bottom, top=top) as d:
         levels = peak * np.array([0.02, *np.arange(0.1, 1.01, 0.1)])
@@ -187,7 +196,11 @@ def _map(
 
 
 def _grid(
-    law: Law, pair: tuple[int, int], x_range: tuple[float, float], y_range: tuple[float, float]
+    law: Law,
+    pair: tuple[int, int],
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    periods: list[float | None],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Density on a rectangular grid: interpolated in 2D, a smoothed marginal in 3D."""
     if law.gdim == 2:
@@ -198,7 +211,11 @@ def _grid(
             reference = reference[reference.sum(axis=1) < 1.0]
         points, density, _ = law.at(reference)
         mesh = np.meshgrid(x, y)
-        z = griddata(points.reshape(-1, 2), density.ravel(), tuple(mesh), fill_value=0.0)
+        points, density = points.reshape(-1, 2), density.ravel()
+        for axis, period in enumerate(periods):
+            if period:  # what lies just beyond either end
+                points, density = _wrapped(points, density, axis, period)
+        z = griddata(points, density, tuple(mesh), fill_value=0.0)
         return x, y, np.maximum(z, 0.0)
     # more points than bins, without a flood of them on a fine mesh
     per_direction = int(np.clip(np.cbrt(3e6 / len(law.values)), 4, 12))
@@ -213,3 +230,80 @@ def _grid(
     # the bins and the mesh's points beat against each other: smooth over a bin
     z = gaussian_filter(z.T, 1.0) / ((x[1] - x[0]) * (y[1] - y[0]))
     return 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1]), np.maximum(z, 0.0)
+
+
+def _wrapped(
+    points: np.ndarray, density: np.ndarray, axis: int, period: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """A tenth of a period added at both ends of a circle."""
+    low = points[:, axis].min()
+    first = points[:, axis] < low + 0.1 * period
+    last = points[:, axis] > low + 0.9 * period
+    shift = period * np.eye(2)[axis]
+    more = [points, points[first] + shift, points[last] - shift]
+    return np.concatenate(more), np.concatenate([density, density[first], density[last]])
+
+
+def _views(content: Content) -> Figure | None:
+    """A surface in space seen from both sides of its last axis; None for a curve."""
+    corners = {
+        "triangle": [(0, 0), (1, 0), (0, 1)],
+        "quadrilateral": [(0, 0), (1, 0), (1, 1), (0, 1)],
+    }.get(content.laws[0].cell)
+    if corners is None:
+        return None
+    indices = chosen(len(content.laws), 3)
+    laws = [content.laws[i] for i in indices]
+    found = [law.at(np.array(corners, dtype=float))[:2] for law in laws]
+    top = max(float(density.mean(axis=1).max()) for _, density in found)
+    points = np.concatenate([x.reshape(-1, 3) for x, _ in found])
+    low, high = points.min(axis=0), points.max(axis=0)
+    pad = 0.05 * (high - low).max()
+    box = [(low[j] - pad, high[j] + pad) for j in range(2)]
+    panels = [
+        _view(law, x, density, top, side, box, content.labels)
+        for side in (1, -1)
+        for law, (x, density) in zip(laws, found, strict=True)
+    ]
+    legend = [(swatch("bar", "#4d8cc0", fill="#9dc1e0"), "density of the PDE")]
+    last = content.labels[2]
+    caption = (
+        f"The law of ({', '.join(content.labels)}) on its surface at {spelled(len(laws))} times, "
+        f"seen along {last}: the first row from where {last} is largest, the second from where "
+        "it is least and mirrored, so that both rows have the same axes. One colour a cell, per "
+        f"unit area, from white at 0 to the darkest at {sig(top, 2)} in all panels."
+    )
+    return Figure("laws", "The law over time", caption, panels, legend)
+
+
+def _view(
+    law: Law,
+    points: np.ndarray,
+    density: np.ndarray,
+    top: float,
+    side: int,
+    box: list[tuple[float, float]],
+    labels: list[str],
+) -> Panel:
+    order = np.argsort(side * points[:, :, 2].mean(axis=1))  # the nearest are painted last
+    shade = _PALE(np.clip(density.mean(axis=1)[order] / top, 0.0, 1.0))
+    (x0, x1), (y0, y1) = box
+    left, bottom, above = 42, 38, 24
+    inner = SMALL[0] - left - 10
+    height = int(np.clip(inner * (y1 - y0) / (x1 - x0), 0.6 * inner, 1.3 * inner))
+    with Drawing((SMALL[0], height + bottom + above), left=left, bottom=bottom, top=above) as d:
+        cells = PolyCollection(
+            list(points[order][:, :, :2]), facecolors=shade, edgecolors=shade, linewidths=0.4
+        )
+        cells.set_rasterized(len(points) > 600)
+        d.axes.add_collection(cells)
+        d.axes.set(xlim=(x0, x1), ylim=(y0, y1), xlabel=labels[0], title=f"t = {short(law.time)}")
+        d.axes.set_aspect("equal", adjustable="box")
+        d.axes.set_ylabel(labels[1], rotation=0, labelpad=6)
+        sign = "> 0" if side > 0 else "< 0"
+        d.axes.set_title(f"from {labels[2]} {sign}", loc="right", color=INK, fontsize=10.5)
+        d.axes.locator_params(nbins=5)
+    return d.panel(
+        f"Density on the surface at t = {short(law.time)}, seen from {labels[2]} {sign}; "
+        f"peak {sig(law.peak(), 2)}."
+    )
