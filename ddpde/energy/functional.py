@@ -14,10 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
+from ddpde.energy.compression import Box, compress
 from ddpde.energy.derivatives import Differentiated, differentiated
 from ddpde.energy.features import FeatureMap, NodeFeatures
 from ddpde.energy.hermite import HermiteRadialFeatures
-from ddpde.energy.interaction import Box, InteractionFeatures
+from ddpde.energy.interaction import InteractionFeatures
 from ddpde.errors import ProblemError
 from ddpde.problem import IsotropicGaussians, Loss, Problem, Radial, RidgeUnit
 from ddpde.problem.activations import PiecewiseLinear
@@ -87,22 +88,44 @@ def _serial(partial: np.ndarray) -> np.ndarray:
 class Energy:
     """The energy of a problem for a law carried by points.
 
-    Shapes: n points, M features in all; S (n, M); masses (n,) = ∫ of ρ against each point's
-    shape function; f (M,). `box` bounds the mesh (needed by interactions alone); `reduce` adds
-    an array over the ranks.
+    Shapes: n points; S (n, r) the features kept on them, r = `size`; masses (n,) = ∫ of ρ
+    against each point's shape function; f (M,) the means of all features. r = M, or fewer where
+    a `tolerance` is given: then data nodes are compressed to it, and `compression_error` is what
+    was measured. `box` bounds the mesh (needed by interactions and by compression); `reduce`
+    adds an array over the ranks.
     """
 
-    def __init__(self, problem: Problem, box: Box | None = None, reduce: Reduce = _serial) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        box: Box | None = None,
+        reduce: Reduce = _serial,
+        tolerance: float | None = None,
+    ) -> None:
         self._problem = problem
         self._reduce = reduce
         self._terms: list[tuple[FeatureMap, Outer]] = []
+        self._expansion: np.ndarray | None = None  # X (r, M) of a compressed network
+        self.compression_error = 0.0
         if problem.unit is not None:
             self._terms.append(_network(problem))
+            self._compress(box, tolerance)
         if problem.interaction is not None:
             if box is None:
                 raise ProblemError("an interaction needs the bounding box of the mesh")
             pair = InteractionFeatures(problem.interaction, box)
             self._terms.append((pair, PairEnergy(pair.signs)))
+
+    def _compress(self, box: Box | None, tolerance: float | None) -> None:
+        """Replace the network's features by those of a few pivot nodes, where that pays."""
+        features, outer = self._terms[0]
+        if tolerance is None or box is None or not isinstance(features, NodeFeatures):
+            return
+        compressed = compress(features, box, tolerance)
+        if compressed is not None:
+            self._terms[0] = (compressed.features, outer)
+            self._expansion = compressed.expansion
+            self.compression_error = compressed.error
 
     @property
     def interacting(self) -> bool:
@@ -111,16 +134,20 @@ class Energy:
 
     @property
     def size(self) -> int:
-        """M, the number of features."""
-        return sum(outer.size for _, outer in self._terms)
+        """r, the number of features kept on the points."""
+        whole = sum(outer.size for _, outer in self._terms)
+        if self._expansion is None:
+            return whole
+        kept, all_nodes = self._expansion.shape
+        return whole - all_nodes + kept
 
     def features(self, points: np.ndarray) -> np.ndarray:
-        """S (n, M) at mesh coordinates (n, k)."""
+        """S (n, r) at mesh coordinates (n, k)."""
         blocks = [feature.values(points) for feature, _ in self._terms]
         return np.hstack(blocks) if blocks else np.zeros((len(points), 0))
 
     def features_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """S (n, M) and its derivatives (n, k, M)."""
+        """S (n, r) and its derivatives (n, k, r)."""
         if not self._terms:
             return np.zeros((len(points), 0)), np.zeros((*points.shape, 0))
         blocks = [feature.values_and_gradients(points) for feature, _ in self._terms]
@@ -128,7 +155,9 @@ class Energy:
 
     def predictions(self, S: np.ndarray, masses: np.ndarray) -> np.ndarray:
         """f_m = ∫ S_m dρ, added over the ranks; for a network, its outputs at the data nodes."""
-        return self._reduce(S.T @ masses)
+        kept = self._reduce(S.T @ masses)
+        X = self._expansion
+        return kept if X is None else np.concatenate([X.T @ kept[: len(X)], kept[len(X) :]])
 
     def risk(self, f: np.ndarray) -> float:
         """E ℓ(f, y): the network's part of the energy, without the regulariser."""
@@ -139,8 +168,10 @@ class Energy:
         return sum(outer.value(part) for outer, part in self._split(f))
 
     def dual(self, f: np.ndarray) -> np.ndarray:
-        """∂G/∂f (M,): the numbers through which points interact."""
+        """The numbers (r,) through which points interact: ∂G/∂f, on the features kept."""
         parts = [outer.dual(part) for outer, part in self._split(f)]
+        if self._expansion is not None:
+            parts[0] = self._expansion @ parts[0]
         return np.concatenate(parts) if parts else f
 
     def curvature(self, f: np.ndarray) -> np.ndarray:
@@ -156,7 +187,7 @@ class Energy:
         return out
 
     def drift(self, points: np.ndarray, gradients: np.ndarray, dual: np.ndarray) -> np.ndarray:
-        """−∇F' (n, k) at points, from the features' gradients (n, k, M) there."""
+        """−∇F' (n, k) at points, from the features' gradients (n, k, r) there."""
         out = -(gradients @ dual) - 2 * self._problem.ridge * points
         if self._problem.potential is not None:
             out -= self._potential_and_slope(points)[1][:, :, 0]

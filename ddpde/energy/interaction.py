@@ -12,12 +12,10 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import qr
-from scipy.stats import qmc
 
+from ddpde.energy.compression import Box, box_sample
 from ddpde.energy.derivatives import Differentiated, differentiated
 from ddpde.errors import ProblemError
-
-Box = tuple[np.ndarray, np.ndarray]
 
 _SAMPLES = (150, 450, 900, 1800)
 _CHECKS = 1000
@@ -36,7 +34,7 @@ class InteractionFeatures:
         self._W = interaction
         lower, upper = (np.asarray(side, dtype=float) for side in box)
         for count in _SAMPLES:  # as few as will do: the cost is cubic in them
-            scale, low_rank = self._compress(_sample(lower, upper, count), tolerance)
+            scale, low_rank = self._compress(box_sample((lower, upper), count), tolerance)
             self.error = self._measure(lower, upper, scale)
             if low_rank and self.error <= tolerance:
                 return
@@ -79,9 +77,3 @@ class InteractionFeatures:
         a, b = lower + (upper - lower) * rng.random((2, _CHECKS // 2, len(lower)))
         difference = (self.values(a) * self.signs) @ self.values(b).T - np.asarray(self._W(a, b))
         return float(np.abs(difference).max() / scale)
-
-
-def _sample(lower: np.ndarray, upper: np.ndarray, count: int) -> np.ndarray:
-    """Points of the box, denser towards its faces, where interpolation is hardest."""
-    uniform = qmc.Halton(len(lower), scramble=False).random(count)
-    return lower + (upper - lower) * 0.5 * (1 - np.cos(np.pi * uniform))

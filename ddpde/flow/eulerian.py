@@ -21,6 +21,8 @@ from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gather, tensor_grid
 
+_FEATURE_TOLERANCE = 1e-9  # of the data nodes' compression, relative to the largest feature
+_MANY_NODES = 20_000  # of the mesh; with fewer, compressing takes longer than it saves
 _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
 
 
@@ -33,8 +35,14 @@ class EulerianFlow:
         self.comm = mesh.comm
         self.local_shape = self.space.local_shape
         self.temperature = problem.temperature
-        self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
         nodes = self.space.nodes
+        many = self.space.potential.dofmap.index_map.size_global > _MANY_NODES
+        self.energy = Energy(
+            problem,
+            bounding_box(mesh),
+            reduce=partial(sum_over_ranks, self.comm),
+            tolerance=_FEATURE_TOLERANCE if many else None,
+        )
         unknowns = self.local_shape[0] * self.local_shape[1]
         check_memory(self.comm, len(nodes), self.energy.size, unknowns)
         self._S = self.energy.features(nodes)

@@ -7,6 +7,7 @@ from typing import Protocol
 from mpi4py import MPI
 from petsc4py import PETSc
 
+from ddpde.energy import Energy
 from ddpde.flow.diffusion import Diffusion
 from ddpde.space import Law
 
@@ -26,6 +27,9 @@ class SemiDiscrete(Protocol):
     def local_shape(self) -> tuple[int, ...]:
         """How this rank's part of u is laid out."""
         ...
+
+    @property
+    def energy(self) -> Energy: ...
 
     @property
     def temperature(self) -> float: ...

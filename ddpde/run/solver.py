@@ -95,6 +95,8 @@ def solve(
         "cells": mesh.topology.index_map(mesh.topology.dim).size_global,
         "cell": mesh.topology.cell_name(),
         "unknowns": flow.state.getSize(),
+        "features": flow.energy.size,
+        "feature_error": flow.energy.compression_error,
         "ranks": mesh.comm.size,
     }
     root = mesh.comm.rank == 0

@@ -125,3 +125,24 @@ def test_asymmetric_interactions_are_refused():
     box = np.array([-1.0]), np.array([1.0])
     with pytest.raises(ProblemError, match="symmetric"):
         InteractionFeatures(lambda a, b: a - 2 * b.T, box)
+
+
+def test_data_nodes_are_compressed_to_tolerance():
+    """A thousand samples as a few pivots: the same predictions, duals and risk."""
+    from dataclasses import replace
+
+    from ddpde.problem import DataSet
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1000, 2))
+    problem = replace(digits_pca(loss="logistic"), data=DataSet(x, np.sign(x[:, 0] + 0.1)))
+    box = np.array([-3.0, -3.0]), np.array([3.0, 3.0])
+    exact, few = Energy(problem), Energy(problem, box, tolerance=1e-8)
+    assert few.size < 400 and exact.size == 1000
+    assert 0 < few.compression_error < 1e-6
+    points, masses = rng.uniform(-3, 3, (200, 2)), rng.random(200) / 200
+    S, s = exact.features(points), few.features(points)
+    f, g = exact.predictions(S, masses), few.predictions(s, masses)
+    assert np.allclose(f, g, atol=1e-6)
+    assert few.risk(g) == pytest.approx(exact.risk(f), abs=1e-6)
+    assert np.allclose(S @ exact.dual(f), s @ few.dual(g), atol=1e-6)

@@ -1,0 +1,70 @@
+"""Many data nodes as few features: an interpolative decomposition.
+
+For smooth units S = [σ(x_m; ·)] has low numerical rank: S ≈ S[:, P] X with pivot nodes P chosen
+by column-pivoted QR on a sample of θ in the mesh's bounding box. Only the pivots' features are
+evaluated and kept on the mesh; f = Xᵀ(S[:, P]ᵀ masses) are the predictions at all nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import qr, solve_triangular
+from scipy.stats import qmc
+
+from ddpde.energy.features import NodeFeatures
+from ddpde.problem import Nodes
+
+Box = tuple[np.ndarray, np.ndarray]
+
+_SAMPLE = 1500
+_CHECKS = 200
+_FEW = 100  # nodes that are cheap as they are
+_WORTHWHILE = 0.6  # of the nodes, or of the sample: a higher rank saves nothing or is not sure
+_MOST_NODES = 20_000  # the sample's matrix is dense
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """features: those of the r pivot nodes; expansion X (r, M); error relative to max |S|."""
+
+    features: NodeFeatures
+    expansion: np.ndarray
+    error: float
+
+
+def compress(features: NodeFeatures, box: Box, tolerance: float) -> Compressed | None:
+    """The decomposition to `tolerance` on the box, its error measured at other points.
+
+    None where it does not pay, or is not accurate: then all nodes are used.
+    """
+    count = len(features.nodes.y)
+    if not _FEW <= count <= _MOST_NODES:
+        return None
+    S = features.values(box_sample(box, _SAMPLE))
+    triangle, order = qr(S, mode="r", pivoting=True)
+    diagonal = np.abs(np.diag(triangle))
+    rank = max(1, int(np.searchsorted(-diagonal, -tolerance * diagonal[0])))
+    if rank > _WORTHWHILE * min(_SAMPLE, count):
+        return None
+    pivots = order[:rank]
+    expansion = np.empty((rank, count))
+    expansion[:, pivots] = np.eye(rank)
+    expansion[:, order[rank:]] = solve_triangular(triangle[:rank, :rank], triangle[:rank, rank:])
+    nodes = features.nodes
+    few = NodeFeatures(
+        features.unit, Nodes(nodes.x[pivots], nodes.y[pivots], nodes.weights[pivots])
+    )
+    lower, upper = box
+    points = lower + (upper - lower) * np.random.default_rng(0).random((_CHECKS, len(lower)))
+    exact = features.values(points)
+    error = float(np.abs(few.values(points) @ expansion - exact).max() / np.abs(exact).max())
+    return Compressed(few, expansion, error) if error <= 100 * tolerance else None
+
+
+def box_sample(box: Box, count: int) -> np.ndarray:
+    """Points (count, k) of the box, denser towards its faces, where interpolation is hardest."""
+    lower, upper = box
+    uniform = qmc.Halton(len(lower), scramble=False).random(count)
+    return lower + (upper - lower) * 0.5 * (1 - np.cos(np.pi * uniform))
