@@ -56,3 +56,24 @@ def run_only(folder: Path) -> Path:
     problem = ddpde.problems.isotropic_gaussians()
     ddpde.solve(problem, ddpde.interval(0, 3, cells=24), t_end=0.5, rtol=1e-4, folder=folder)
     return folder
+
+
+def plain(folder: Path, problem: ddpde.Problem, mesh, times=(0.1, 0.3)) -> Path:
+    """A plain run of any problem, coarse."""
+    ddpde.solve(problem, mesh, times=times, degree=2, rtol=1e-2, folder=folder)
+    return folder
+
+
+def well(folder: Path) -> Path:
+    """A validation without a network: a second method, nothing trained."""
+    case = Case(
+        name="small_well",
+        title="A well, small",
+        problem=ddpde.problems.ornstein_uhlenbeck(mean=(1.0,), std=(0.6,)),
+        mesh=BoxRecipe((-4.0,), (5.0,), (18,)),
+        options=SolverOptions(rtol=1e-3),
+        times=(0.2, 0.5),
+        cross_check=CrossCheck(BoxRecipe((-4.0,), (5.0,), (24,)), SolverOptions(rtol=1e-3)),
+    )
+    validate(case, folder)
+    return folder

@@ -3,15 +3,19 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import report_folders
 
+import ddpde
 from ddpde import report
 from ddpde.errors import DdpdeError
-from ddpde.report import numerals
+from ddpde.report import equations, numerals
+from ddpde.report import folder as folder_of
+from ddpde.space import Law
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -126,6 +130,73 @@ def test_plain_run(tmp_path):
     assert page.figures == {"laws", "risk"}
     assert "Passed" not in page.text and "Failed" not in page.text
     assert "r = |w|" in page.text
+
+
+def math_of(page):
+    return "".join(re.findall(r"<math.*?</math>", page.html, flags=re.S))
+
+
+def without_network(page):
+    """What no page of a problem without a network may speak of."""
+    text = page.text.split("Figure 1")[1]  # the words of the checks above are the verdict's own
+    for word in ("risk", "network", "Unit", "Loss", "Training"):
+        assert word not in text
+    assert "σ" not in math_of(page) and "λ" not in math_of(page)
+    assert "its free energy is" in page.text or "; the free energy goes from" in page.text
+    return page
+
+
+def test_interacting_particles_in_the_plane(tmp_path):
+    mesh = ddpde.box(lower=(-4, -4), upper=(4, 4), cells=(6, 6))
+    problem = ddpde.problems.mckean_vlasov()
+    page = without_network(page_of(report_folders.plain(tmp_path, problem, mesh)))
+    assert page.figures == {"laws", "energy"}
+    assert "mixture: 0.5 of normal" in page.text and "Interaction W" in page.text
+    for symbol in "VW∬∆":
+        assert symbol in math_of(page)
+    assert "α" not in math_of(page)
+
+
+def test_a_circle_has_no_boundary_and_no_mean(tmp_path):
+    mesh = ddpde.interval(0, 2 * np.pi, cells=8)
+    problem = replace(ddpde.problems.kuramoto(), birth_death=0.5)
+    folder = report_folders.plain(tmp_path, problem, mesh)
+    page = without_network(page_of(folder))
+    assert "periodic coordinate" in page.text and "of length 2π" in page.text
+    assert "resultant of θ₁" in page.text
+    assert "mean of θ₁" not in page.text and "rim" not in page.text
+    assert "V(" not in page.text
+
+
+def test_birth_and_death_has_its_term(tmp_path):
+    content = folder_of.read(report_folders.run_only(tmp_path / "run"))
+    assert "α" not in equations.equations(content)[-1].math
+    content.__dict__["problem"] = replace(content.problem, birth_death=2.0)
+    assert "α" in equations.equations(content)[-1].math
+
+
+def test_validation_without_a_network(tmp_path):
+    page = without_network(page_of(report_folders.well(tmp_path)))
+    assert page.figures == {"laws", "energy"}
+    assert "Free energy" in page.text and "second method" in page.text
+
+
+def test_law_on_a_surface_is_seen_from_both_sides(tmp_path):
+    folder = report_folders.plain(
+        tmp_path,
+        ddpde.problems.mckean_vlasov(),
+        ddpde.box(lower=(-4, -4), upper=(4, 4), cells=(6, 6)),
+    )
+    for path in (folder / "laws").glob("*.npz"):  # the plane bent in space
+        law = Law.load(path)
+        height = 0.1 * (law.geometry**2).sum(axis=2, keepdims=True)
+        bent = np.concatenate([law.geometry, height], axis=2)
+        replace(law, geometry=bent).save(path)
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"problem": "my_own", "parameters": {}}))
+    page = page_of(folder)
+    assert page.figures == {"laws", "energy"}
+    assert "on a surface" in page.text and "seen from θ₃ < 0" in page.text
 
 
 def test_failed_checks_come_first_and_are_called_so(folder):
