@@ -41,6 +41,10 @@ class Trajectory:
         """F + T ∫ ρ log ρ (n_times,) at the output times."""
         return self.history["free_energy"][self._outputs]
 
+    def energy(self) -> np.ndarray:
+        """What judges the flow (n_times,): the risk of a network, else the free energy."""
+        return self.risk() if self.problem.unit is not None else self.free_energy()
+
     def mean(self) -> np.ndarray:
         """Mean of each mesh coordinate (n_times, k) at the output times; rank 0 only."""
         points = [law.points() for law in self.laws]

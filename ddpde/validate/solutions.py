@@ -15,7 +15,9 @@ from ddpde.validate.case import Case
 
 @dataclass(frozen=True, eq=False)
 class Solutions:
-    """The main solution, the cross-check, and the error of the risk at each output time.
+    """The main solution, the cross-check, and the error of its risk at each output time.
+
+    (Of the free energy, where there is no network.)
 
     Each error is the difference to an actual second computation (mesh: half the cells or one
     degree less; time: ten times the tolerance; truncation: a wider box), so it bounds the
@@ -48,7 +50,8 @@ def solve_case(case: Case, folder=None) -> Solutions:  # type: ignore[no-untyped
         if mesh is None:
             errors[name] = np.full(len(main.times), np.nan)
         else:
-            errors[name] = np.abs(run(f"PDE, error in {name}", mesh, options).risk() - main.risk())
+            companion = run(f"PDE, error in {name}", mesh, options)
+            errors[name] = np.abs(companion.energy() - main.energy())
     return Solutions(main, cross, errors)
 
 

@@ -111,7 +111,7 @@ def _against_reference(
 
 def _methods_agree(case: Case, solutions: Solutions) -> Check:
     assert solutions.cross is not None
-    first, second = solutions.main.risk(), solutions.cross.risk()
+    first, second = solutions.main.energy(), solutions.cross.energy()
     gap = float(np.max(np.abs(first - second) / np.abs(second)))
     bound = case.acceptance.reference_rtol
     return Check("both PDE methods agree", gap, bound, "largest relative difference of the risk")
