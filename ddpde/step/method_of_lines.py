@@ -36,13 +36,7 @@ class MethodOfLines:
     """Advances `flow.state` in place; adaptive to `rtol`, or with the fixed step `dt`."""
 
     def __init__(
-        self,
-        flow: SemiDiscrete,
-        method: Method,
-        *,
-        rtol: float,
-        dt: float | None = None,
-        t_start: float = 0.0,
+        self, flow: SemiDiscrete, method: Method, *, rtol: float, dt: float | None = None
     ) -> None:
         self._flow = flow
         self.method = method
@@ -62,7 +56,6 @@ class MethodOfLines:
         scale = self._u.norm(PETSc.NormType.INFINITY)
         ts.setTolerances(rtol=rtol, atol=rtol * scale)
         _set_options(ts, ts_adapt_type="none" if dt else "basic", ts_adapt_wnormtype="infinity")
-        ts.setTime(t_start)
         ts.setMaxSteps(2**30)
         ts.setExactFinalTime(PETSc.TS.ExactFinalTime.MATCHSTEP)
         ts.setErrorIfStepFails(False)
@@ -92,7 +85,7 @@ class MethodOfLines:
             raise SolverError(
                 f"time integration failed at s = ∫ ξ dt = {ts.getTime():.6g} "
                 f"(step {ts.getTimeStep():.3g}, reason {ts.getConvergedReason()})",
-                "loosen rtol, refine the mesh, or raise the temperature",
+                "loosen rtol, or refine the mesh",
             )
         return not self._stop
 
@@ -114,8 +107,7 @@ class MethodOfLines:
 
     def _after_step(self, ts: PETSc.TS) -> None:
         t, dt = ts.getTime(), ts.getTime() - ts.getPrevTime()
-        norm = self._u.norm()
-        if not norm < float("inf"):
+        if not self._u.norm() < float("inf"):
             raise SolverError(
                 f"the solution is not finite at s = ∫ ξ dt = {t:.6g}",
                 "take a smaller rtol or dt; if that fails, a finer mesh",
