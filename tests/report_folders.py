@@ -24,7 +24,7 @@ def gaussians(folder: Path, **changes) -> Path:
         mesh=BoxRecipe((0.0,), (4.0,), (32,)),
         options=SolverOptions(rtol=1e-5),
         times=(0.1, 0.25, 0.5),
-        particles=ParticlePlan((20, 40, 80), 6, 2.5e-3, bias_factor=2, risk_samples=500),
+        particles=ParticlePlan((20, 40, 80), 6, 5e-4, batch=16, bias_factor=2, risk_samples=500),
         cross_check=CrossCheck(
             BoxRecipe((0.2,), (1.6,), (16,)), SolverOptions(space="lagrangian", rtol=1e-6)
         ),

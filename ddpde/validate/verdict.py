@@ -140,7 +140,7 @@ def _against_particles(case: Case, comparison: Comparison) -> list[Check]:
             "step-size bias of SGD",
             float(np.max(comparison.step_bias_ratio)),
             1.0,
-            "largest bias over the Monte Carlo half width of the risk",
+            f"largest bias over the Monte Carlo half width at N = {comparison.widths[-1]}",
         ),
         Check(
             "W₁ to the PDE's law",
