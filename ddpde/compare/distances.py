@@ -70,7 +70,7 @@ def floor(
 ) -> np.ndarray:
     """Distances (repeats,) of `count` independent draws of the law to the law itself.
 
-    No cloud of that size can be expected to come closer.
+    Particles that interact can come a little closer: training damps some fluctuations.
     """
     draws = law.sample(repeats * count, rng).reshape(repeats, count, -1)
     return np.array([distance(cloud) for cloud in draws])

@@ -45,8 +45,9 @@ def figure(content: Content) -> Figure | None:
     reached = listed([f"{sig(ratio[i])} at t = {short(times[i])}" for i in indices])
     caption = (
         f"{name[0].upper()}{name[1:]} between the particles of a network and the PDE’s law, mean "
-        "over replicas, both axes logarithmic and shared. No cloud of N particles can be expected "
-        "below the floor, the distance that N independent draws of the law itself have from it. "
+        "over replicas, both axes logarithmic and shared. Floor: the "
+        "distance that N independent draws of the law itself have from it; particles that interact "
+        "can come a little closer. "
         f"Distance over floor at N = {comparison['widths'][-1]}: {reached}."
     )
     return Figure("distances", "Distance to the law over the width", caption, panels, legend)
