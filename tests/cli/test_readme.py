@@ -24,7 +24,7 @@ SMALLER = {
     "times = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0]": "times = [0.1, 0.5]",
     "widths = [100, 200, 400, 800]": "widths = [50, 100]",
     "replicas = 32": "replicas = 16",
-    "step_size = 2.5e-4": "step_size = 5e-4",
+    "step_size = 1e-4": "step_size = 5e-4",
 }
 
 
