@@ -30,6 +30,8 @@ class EulerianFlow:
     """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state."""
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
+        if problem.internal is not None:
+            raise ProblemError("the method of lines has no internal energies yet")
         check_mesh(problem, mesh)
         self.space = Space(mesh, degree, problem.periods)
         self.comm = mesh.comm

@@ -42,6 +42,11 @@ class LagrangianFlow:
                 f"{problem.birth_death:g}",
                 'use space = "eulerian"',
             )
+        if problem.internal is not None:
+            raise ProblemError(
+                "the Lagrangian method follows transport only, not an internal energy",
+                'use space = "eulerian"',
+            )
         check_mesh(problem, mesh)
         self.comm = mesh.comm
         self._space = Space(mesh, degree)

@@ -18,7 +18,8 @@ from ddpde.particles.recursion import chunk, initial_parameters, network, replic
 from ddpde.problem import Problem
 
 DTYPES = ("float32", "float64")
-BEYOND = ("potential", "interaction", "birth_death")  # parts of a problem that SGD cannot follow
+# parts of a problem that SGD cannot follow
+BEYOND = ("potential", "interaction", "internal", "birth_death")
 
 
 def train(

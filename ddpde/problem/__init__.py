@@ -3,24 +3,28 @@
 from ddpde.problem.activations import PiecewiseLinear, erf, identity, relu, square, tanh
 from ddpde.problem.data import DataLaw, DataSet, GaussianInputs, IsotropicGaussians, Nodes
 from ddpde.problem.initial import DensityLaw, GaussianLaw, InitialLaw, Mixture
+from ddpde.problem.internal import Congestion, InternalEnergy, PorousMedium
 from ddpde.problem.losses import Logistic, Loss, Squared
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial, Reduction
 from ddpde.problem.units import RidgeUnit, Unit
 
 __all__ = [
+    "Congestion",
     "DataLaw",
     "DataSet",
     "DensityLaw",
     "GaussianInputs",
     "GaussianLaw",
     "InitialLaw",
+    "InternalEnergy",
     "IsotropicGaussians",
     "Logistic",
     "Loss",
     "Mixture",
     "Nodes",
     "PiecewiseLinear",
+    "PorousMedium",
     "Problem",
     "Radial",
     "Reduction",

@@ -11,6 +11,7 @@ from ddpde.errors import ProblemError
 from ddpde.problem.activations import Array
 from ddpde.problem.data import DataLaw
 from ddpde.problem.initial import InitialLaw
+from ddpde.problem.internal import InternalEnergy
 from ddpde.problem.losses import Loss, Squared
 from ddpde.problem.reductions import Reduction
 from ddpde.problem.units import Unit
@@ -26,8 +27,9 @@ class Problem:
     """A gradient flow of laws on R^D, first of all training of a wide two-layer network.
 
     Energy F[ρ] = E ℓ(f_ρ(x), y) + ∫ r dρ + ½ ∬ W dρ dρ with f_ρ(x) = ∫ σ(x; θ) ρ(dθ) and
-    r(θ) = ridge · |θ|² + potential(θ); free energy F_T = F + T ∫ ρ log ρ; flow
-    ∂_t ρ = ξ(t) {∇·(ρ ∇F'[ρ]) + T Δρ − α ρ (F_T'[ρ] − ∫ F_T'[ρ] dρ)}, α = `birth_death`.
+    r(θ) = ridge · |θ|² + potential(θ); free energy F_T = F + T ∫ ρ log ρ + ∫ h(ρ), h = `internal`;
+    flow ∂_t ρ = ξ(t) {∇·(ρ ∇F'[ρ]) + T Δρ + ΔP(ρ) − α ρ (F_T'[ρ] − ∫ F_T'[ρ] dρ)} with the
+    pressure P(ρ) = ρ h'(ρ) − h(ρ) and α = `birth_death`.
 
     Any of network (`unit` and `data`), potential and interaction may be missing.
     `periods` makes coordinates circles: one length (or None) a coordinate; the mesh must span
@@ -46,6 +48,7 @@ class Problem:
     potential: Callable[[Array], Array] | None = None
     interaction: Callable[[Array, Array], Array] | None = None
     temperature: float = 0.0
+    internal: InternalEnergy | None = None
     birth_death: float = 0.0
     schedule: Callable[[float], float] = constant
     periods: tuple[float | None, ...] = ()
@@ -69,9 +72,11 @@ class Problem:
             )
         if self.unit is not None and self.data is not None:
             self._check_network(self.unit, self.data)
-        if self.reduction is not None and (self.temperature > 0 or self.ridge > 0):
+        if self.reduction is not None and (self.temperature or self.ridge or self.internal):
             # T Δ on R^D becomes T (∂_r² − (D−1)/r ∂_r ·) on the law of r: not this drift
-            raise ProblemError("reductions are available for temperature = ridge = 0 only")
+            raise ProblemError(
+                "reductions are available for temperature = ridge = 0 only, without internal energy"
+            )
 
     def _check_network(self, unit: Unit, data: DataLaw) -> None:
         if unit.input_dim != data.input_dim:
@@ -86,7 +91,7 @@ class Problem:
     @property
     def trainable(self) -> bool:
         """Whether SGD on the data is this flow's finite-N system: a network and nothing else."""
-        others = (self.potential, self.interaction, *self.periods)
+        others = (self.potential, self.interaction, self.internal, *self.periods)
         return self.unit is not None and not self.birth_death and not any(others)
 
     @property

@@ -48,6 +48,10 @@ def optimality(
             f"temperature = {problem.temperature:g}: F' is constant on no stationary state",
             "compare with ddpde.stationary(problem, mesh), or certify with temperature 0",
         )
+    if problem.internal is not None:
+        raise ProblemError(
+            "the certificate does not know the internal energy", "certify a problem without it"
+        )
     reference, weights = gauss(law.cell, 15)
     x, density, volume = law.at(reference)
     points, masses = x.reshape(-1, law.gdim), (density * volume * weights).ravel()

@@ -99,6 +99,11 @@ class GibbsFamily:
     """The laws ρ_f of a problem on a mesh; shared by all temperatures of one energy."""
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
+        if problem.internal is not None:
+            raise ProblemError(
+                "with an internal energy a state at rest is no Gibbs law exp(−F'/T)",
+                "solve to a late time with ddpde.solve",
+            )
         check_mesh(problem, mesh)
         self.comm = mesh.comm
         self.birth_death = problem.birth_death

@@ -114,7 +114,7 @@ def test_name_of_a_case(tmp_path):
 def test_mesh_file_beside_the_case(tmp_path):
     data = changed(problem={"name": "digits_pca", "parameters": None}, mesh=None, cross_check=None)
     data["mesh"] = {"file": "l.msh"}
-    assert "mesh.file: \"l.msh\": No such file" in mistakes(write(tmp_path, data))[0]
+    assert 'mesh.file: "l.msh": No such file' in mistakes(write(tmp_path, data))[0]
     (tmp_path / "l.msh").write_text("a poem")
     assert "is not a gmsh mesh" in mistakes(tmp_path / "case.toml")[0]
     (tmp_path / "l.msh").write_bytes((ROOT / "meshes" / "l_shape.msh").read_bytes())
@@ -126,7 +126,7 @@ def test_mesh_file_beside_the_case(tmp_path):
     [
         ({"title": 3}, "title: 3 is not a string"),
         ({"title": None}, "title: missing"),
-        ({"name": "../up"}, "name: \"../up\" is not a name of letters"),
+        ({"name": "../up"}, 'name: "../up" is not a name of letters'),
         ({"mesh": None}, "mesh: missing"),
         ({"mesh": 7}, "mesh: 7 is not a table"),
         ({"solvr": {}}, 'solvr: unknown key; did you mean "solver"?'),
@@ -265,7 +265,6 @@ def test_path_that_is_no_file(tmp_path):
     assert "cannot be read" in mistakes(tmp_path / ("x" * 5000))[0]
 
 
-
 OWN = """
 from __future__ import annotations
 from typing import TYPE_CHECKING
@@ -329,7 +328,7 @@ def test_own_problem(own, name, parameters):
         ("mine:build", {"either": "x"}, 'parameters.either: "x" is not int | bool'),
         ("mine:needs", {}, 'parameters.mean: missing; "mine:needs" needs it'),
         ("mine:crash", {}, '"mine:crash" raised ZeroDivisionError: division by zero (mine.py, li'),
-        ("mine:crash", {"x": 1}, "x: unknown parameter of \"mine:crash\"; accepted: none"),
+        ("mine:crash", {"x": 1}, 'x: unknown parameter of "mine:crash"; accepted: none'),
         ("mine:leave", {}, "raised SystemExit"),
         ("mine:wrong", {}, "returned a dict, not a ddpde.Problem"),
         ("mine:number", {}, "no such function"),
@@ -402,9 +401,7 @@ VALUES = st.one_of(
 )
 BASES = [
     VALID,
-    changed(
-        problem={"name": "isotropic_gaussians", "parameters": None}, mesh={"lower": [0.0]}
-    )
+    changed(problem={"name": "isotropic_gaussians", "parameters": None}, mesh={"lower": [0.0]})
     | {"cross_check": {"degree": 2}},
     changed(problem={"name": "digits_pca"}, mesh=None, cross_check=None)
     | {"mesh": {"lower": [-3, -3], "upper": [3, 3], "cells": [8, 8], "cell": "triangle"}},

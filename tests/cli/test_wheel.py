@@ -54,8 +54,9 @@ def installed(wheel, tmp_path_factory):
     home = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", home)
     packages = Path(
-        run(home / "bin/python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
-        .strip()
+        run(
+            home / "bin/python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
+        ).strip()
     )
     lenders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "lenders.pth").write_text("\n".join(sorted(lenders)) + "\n")

@@ -1,16 +1,20 @@
 """Units, data laws and initial laws: NumPy and JAX alike, with the right moments."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ddpde.errors import ProblemError
 from ddpde.problem import (
+    Congestion,
     DataSet,
     GaussianInputs,
     GaussianLaw,
     IsotropicGaussians,
     Logistic,
     PiecewiseLinear,
+    PorousMedium,
     Problem,
     Radial,
     RidgeUnit,
@@ -54,6 +58,40 @@ def test_loss_derivatives(loss):
     curvature = (loss.derivative(f + h, y) - loss.derivative(f - h, y)) / (2 * h)
     assert np.allclose(loss.derivative(f, y), slope, atol=1e-9)
     assert np.allclose(loss.second_derivative(f, y), curvature, atol=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [1.5, 2, 3])
+def test_internal_energy_derivatives(exponent):
+    energy, u, h = PorousMedium(exponent, 0.7), np.array([-2.0, -0.3, 0.2, 1.0, 3.0]), 1e-5
+    slope = (energy.value(u + h) - energy.value(u - h)) / (2 * h)
+    assert np.allclose(energy.derivative(u), slope, rtol=1e-8)
+    curvature = (energy.derivative(u + h) - energy.derivative(u - h)) / (2 * h)
+    assert np.allclose(energy.second_derivative(u), curvature, rtol=1e-8)
+    assert np.allclose(
+        energy.pressure(u), np.sign(u) * (abs(u) * abs(energy.derivative(u)) - energy.value(u))
+    )
+    assert np.allclose(energy.pressure(u), 0.7 * np.sign(u) * abs(u) ** exponent)
+
+
+def test_congestion_is_a_constraint():
+    assert np.array_equal(Congestion(2.0).value(np.array([0.0, 2.0, 2.1])), [0.0, 0.0, np.inf])
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: PorousMedium(1.0), lambda: PorousMedium(2, 0.0), lambda: Congestion(-1.0)]
+)
+def test_internal_energies_refuse(wrong):
+    with pytest.raises(ProblemError):
+        wrong()
+
+
+def test_sgd_is_not_the_flow_of_an_internal_energy():
+    problem = isotropic_gaussians()
+    plain = Problem("plain", GaussianLaw.isotropic(40, 0.1), unit=problem.unit, data=problem.data)
+    assert plain.trainable
+    assert not replace(plain, internal=PorousMedium(2)).trainable
+    with pytest.raises(ProblemError, match="internal"):
+        replace(problem, internal=PorousMedium(2))
 
 
 def test_isotropic_gaussians_have_their_widths():
