@@ -27,8 +27,11 @@ def write(folder: Path) -> Path:
     Returns its path. DdpdeError where the folder holds neither, or the page cannot be written.
     """
     content = read(Path(folder))
-    page = render(content)
-    path = content.folder / NAME
+    return store(render(content), content.folder / NAME)
+
+
+def store(page: str, path: Path) -> Path:
+    """Write a page, complete or not at all; DdpdeError where that is not possible."""
     part = path.with_suffix(".part")
     try:
         part.write_text(page, encoding="utf-8")
@@ -38,8 +41,8 @@ def write(folder: Path) -> Path:
     return path
 
 
-def render(content: Content) -> str:
-    """The page as text."""
+def templates() -> Environment:
+    """The pages' templates, with their filters and the style sheet as `style`."""
     loader = PackageLoader("ddpde.report", "templates")
     environment = Environment(
         loader=loader,
@@ -49,21 +52,30 @@ def render(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"raw": Markup, "tied": tied}
-    return environment.get_template("page.html").render(
-        style=loader.get_source(environment, "style.css")[0],
-        kind="validation" if content.summary else "run",
-        title=words.title(content),
-        name=content.case.get("name") or content.case["problem"],
-        abstract=words.abstract(content),
-        verdict=_verdict(content),
-        figures=figures(content),
-        tables=tables(content),
-        equations=equations(content),
-        problem=words.described(content),
-        settings=groups(content),
-        repeat=_repeat(content),
-        hashes=content.hashes,
-        version=ddpde.__version__,
+    environment.globals["style"] = loader.get_source(environment, "style.css")[0]
+    return environment
+
+
+def render(content: Content) -> str:
+    """The page as text."""
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            kind="validation" if content.summary else "run",
+            title=words.title(content),
+            name=content.case.get("name") or content.case["problem"],
+            abstract=words.abstract(content),
+            verdict=_verdict(content),
+            figures=figures(content),
+            tables=tables(content),
+            equations=equations(content),
+            problem=words.described(content),
+            settings=groups(content),
+            repeat=_repeat(content),
+            hashes=content.hashes,
+            version=ddpde.__version__,
+        )
     )
 
 

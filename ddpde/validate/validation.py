@@ -21,6 +21,7 @@ from ddpde.run import Trajectory
 from ddpde.validate.case import Case
 from ddpde.validate.comparison import Comparison, compare
 from ddpde.validate.experiments import Experiments, run_experiments
+from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
 from ddpde.validate.verdict import Verdict, judge
 
@@ -88,8 +89,10 @@ def _write(
             summary["data"], grids = _on_data(case, solutions.main, experiments)
             arrays.update(grids)
     (folder / "summary.json").write_text(_json(summary))
-    (folder / "verdict.json").write_text(_json(verdict.as_dict()))
     np.savez_compressed(folder / "arrays.npz", **arrays)
+    # last: where there is a verdict, there is everything
+    stored = {**verdict.as_dict(), "fingerprint": fingerprint(case)}
+    (folder / "verdict.json").write_text(_json(stored))
 
 
 def _on_data(

@@ -53,6 +53,12 @@ class Verdict:
         checks = [{**asdict(c), "passed": c.passed} for c in self.checks]
         return {"case": self.case, "passed": self.passed, "checks": checks}
 
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Verdict:
+        """What `as_dict` gave."""
+        fields = ("name", "value", "bound", "detail")
+        return cls(stored["case"], tuple(Check(*(c[f] for f in fields)) for c in stored["checks"]))
+
 
 def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Verdict:
     """Set what was computed against what the case accepts."""

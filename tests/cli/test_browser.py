@@ -87,3 +87,22 @@ def test_report_in_a_browser(browser, written, width):
     else:
         assert verdict.count() == 0
     page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_index_in_a_browser(browser, tmp_path, width):
+    folder = report_folders.gaussians(tmp_path / "runs" / "gaussians", reference=None)
+    report.write(folder)
+    index = report.write_index([folder], tmp_path / "index.html", {"bad": "it diverged"})
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(index.resolve().as_uri())
+    assert page.evaluate(OVERFLOW) <= 0
+    assert page.evaluate(SPILT) == []
+    assert page.locator("#verdict .badge").inner_text().split() == "Failed 1 of 2 failed".split()
+    assert [e.split()[0] for e in page.locator(".glance li").all_inner_texts()] == [
+        "bad",
+        "small_gaussians",
+    ]
+    page.locator(".entry h2 a").click()
+    assert page.url == (folder / "report.html").resolve().as_uri()
+    page.close()

@@ -19,7 +19,7 @@ from ddpde.cli import app
 from ddpde.errors import SolverError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("list", "init", "run", "validate", "report")
+COMMANDS = ("list", "init", "run", "validate", "report", "index")
 TINY = """
 title = "tiny"
 [problem]
@@ -217,6 +217,46 @@ def test_validate_and_report(ddpde_, tmp_path):
     (folder / "report.html").unlink()
     assert ddpde_("report", "runs/tiny").stdout == "report: runs/tiny/report.html\n"
     assert "</html>" in (folder / "report.html").read_text()
+
+
+def test_several_cases_resumed_with_an_index(ddpde_, tmp_path, monkeypatch):
+    """One in error does not stop the others; what has a verdict is not computed again."""
+    import ddpde.validate
+
+    particles = "[particles]\nwidths = [8, 16]\nreplicas = 3\nstep_size = 1e-3\n"
+    case = TINY.replace("0.05, 0.1", "0.02, 0.04") + particles
+    for name, text in {"one": case, "wrong": case + "more = 1\n", "two": case}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "case.toml").write_text(text)
+    cases = [f"{name}/case.toml" for name in ("one", "wrong", "two")]
+    judged, really = [], ddpde.validate.validate
+
+    def counted(case, folder):
+        judged.append(case.name)
+        return really(case, folder)
+
+    monkeypatch.setattr(ddpde.validate, "validate", counted)
+    result = ddpde_("validate", "one/case.toml")
+    passed = int(result.exit_code == 0)
+    result = ddpde_("validate", *cases, "--resume", "--index", "all.html")
+    assert result.exit_code == 1
+    assert judged == ["one", "two"]
+    assert "error: wrong/case.toml: wrong/case.toml:\n  - particles.more" in result.stderr
+    assert f"{2 * passed} of 3 cases passed\nindex: all.html\n" in result.stdout
+    page = (tmp_path / "all.html").read_text()
+    assert 'href="runs/one/report.html"' in page
+    assert "particles.more: unknown key" in page
+    (tmp_path / "two" / "case.toml").write_text(case.replace("cells = 12", "cells = 13"))
+    ddpde_("validate", *cases, "--resume")
+    assert judged == ["one", "two", "two"]
+    assert ddpde_("index", "runs/one", "runs/two", "--out", "some.html").exit_code == 0
+    assert "2 failed" in (tmp_path / "some.html").read_text() or passed
+
+
+def test_out_is_for_one_case(ddpde_):
+    result = ddpde_("validate", "a.toml", "b.toml", "--out", "x")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --out x for 2 cases")
 
 
 def test_report_of_no_run(ddpde_, tmp_path):

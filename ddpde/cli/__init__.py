@@ -5,16 +5,11 @@ What is heavy (DOLFINx, JAX) is imported by the commands that need it, so that h
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
-import logging
 import shutil
-import sys
-import time
 import tomllib
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -22,13 +17,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 
 import ddpde
-from ddpde.comm import all_ranks_stop, log, rank
+from ddpde.cli.guard import (
+    State,
+    agreed,
+    all_ranks_failed,
+    complaint,
+    on_root,
+    reported,
+    start_mpi,
+    writing,
+)
+from ddpde.comm import rank
 from ddpde.errors import DdpdeError
 
 if TYPE_CHECKING:
     from ddpde.validate import Case
 
-_PATIENCE = 5.0  # seconds between the failures of the first and the last rank, if all fail
 # what a run leaves in its folder; an earlier run's would pass for the new one's
 _PRODUCTS = (
     *("run.json", "history.jsonl", "laws/*.npz"),
@@ -81,7 +85,7 @@ def list_() -> None:
     Example:
       ddpde list
     """
-    with _reported():
+    with reported():
         from ddpde.problem.catalogue import CATALOGUE
 
         typer.echo('Problems (name = "..." in [problem], the rest in [problem.parameters]):')
@@ -109,15 +113,17 @@ def init(
     Example:
       ddpde init digits --case digits_pca
     """
-    with _reported():
+    with reported():
         cases = _cases()
         if case not in cases:
-            raise _error(f"no bundled case {case!r}", 2, f"one of: {', '.join(cases)}")
+            raise complaint(f"no bundled case {case!r}", 2, f"one of: {', '.join(cases)}")
         sources = [f for f in sorted(cases[case].iterdir()) if f.is_file()]
         there = [f.name for f in sources if (folder / f.name).exists()]
         if there and not force:
-            raise _error(f"{folder} already has {', '.join(there)}", 2, "--force overwrites them")
-        with _writing(folder):
+            raise complaint(
+                f"{folder} already has {', '.join(there)}", 2, "--force overwrites them"
+            )
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for source in sources:
                 shutil.copyfile(source, folder / source.name)
@@ -134,8 +140,9 @@ def run(case: CaseFile, out: Out = None) -> None:
       ddpde run case.toml --out runs/first
       mpirun -n 2 ddpde run case.toml
     """
-    with _reported() as state:
-        loaded, folder = _begin(case, out)
+    with reported() as state:
+        loaded, folder = _load(case, out)
+        on_root(lambda: _prepare(folder, case))
         state.folder = folder
         from ddpde.run import solve
 
@@ -159,30 +166,77 @@ def run(case: CaseFile, out: Out = None) -> None:
             raise KeyboardInterrupt
 
 
-@app.command(short_help="Solve, train, compare and judge a case; report.")
-def validate(case: CaseFile, out: Out = None) -> None:
-    """Solve, train, compare and judge a case; write an HTML report. Exit code 1: not passed.
+@app.command(short_help="Solve, train, compare and judge cases; report.")
+def validate(
+    cases: Annotated[list[Path], typer.Argument(metavar="CASE.TOML...", help="The case files.")],
+    out: Out = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep verdicts on the same files and code.")
+    ] = False,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", metavar="FILE", help="Write a page with all the verdicts."),
+    ] = None,
+) -> None:
+    """Solve, train, compare and judge cases; write HTML reports. Exit code 1: not all passed.
+
+    Of several cases one that ends in an error does not stop the others.
 
     \b
     Example:
       ddpde validate case.toml
       ddpde validate case.toml --out runs/second
+      ddpde validate */case.toml --resume --index index.html
     """
-    with _reported() as state:
-        loaded, folder = _begin(case, out)
-        state.folder = folder
-        from ddpde.report import write
-        from ddpde.validate import validate as judge
-
-        verdict = judge(loaded, folder)
-        page = _on_root(lambda: write(folder))
-        if rank() == 0:
-            for reason in verdict.reasons:
-                typer.echo(reason)
-            typer.echo(f"{loaded.name}: {'PASSED' if verdict.passed else 'NOT PASSED'}")
-            typer.echo(f"report: {page}")
-    if not verdict.passed:
+    folders: list[Path] = []
+    troubles: dict[str, str] = {}
+    passed = 0
+    with reported() as state:
+        if out is not None and len(cases) > 1:
+            raise complaint(f"--out {out} for {len(cases)} cases", 2, "leave it out: runs/NAME")
+        for case in cases:
+            try:
+                folder, good = _validate(case, out, resume, state)
+                folders.append(folder)
+                passed += good
+            except DdpdeError as error:
+                if len(cases) == 1 or not all_ranks_failed():
+                    raise
+                troubles[str(case)] = str(error)
+                if rank() == 0:
+                    typer.echo(f"error: {case}: {error}", err=True)
+            if index is not None:  # after each case, for whoever cannot wait
+                _index(folders, index, troubles)
+        if rank() == 0 and len(cases) > 1:
+            typer.echo(f"{passed} of {len(cases)} cases passed")
+        if rank() == 0 and index is not None:
+            typer.echo(f"index: {index}")
+    if passed < len(cases):
         raise typer.Exit(1)
+
+
+def _validate(case: Path, out: Path | None, resume: bool, state: State) -> tuple[Path, bool]:
+    """The folder of one case, and whether it passed."""
+    loaded, folder = _load(case, out)
+    from ddpde.report import write
+    from ddpde.validate import kept_verdict
+    from ddpde.validate import validate as judge
+
+    verdict = agreed(lambda: kept_verdict(loaded, folder)) if resume else None
+    if verdict is None:
+        on_root(lambda: _prepare(folder, case))
+        state.folder = folder
+        verdict = judge(loaded, folder)
+        kept = ""
+    else:
+        kept = " (kept from before)"
+    page = on_root(lambda: write(folder))
+    if rank() == 0:
+        for reason in verdict.reasons:
+            typer.echo(reason)
+        typer.echo(f"{loaded.name}: {'PASSED' if verdict.passed else 'NOT PASSED'}{kept}")
+        typer.echo(f"report: {page}")
+    return folder, verdict.passed
 
 
 @app.command(short_help="Write the HTML report of a folder again.")
@@ -195,156 +249,52 @@ def report(
     Example:
       ddpde report runs/mei2018_isotropic
     """
-    with _reported():
+    with reported():
         from ddpde.report import write
 
         typer.echo(f"report: {write(folder)}")
 
 
-class _State:
-    """Where results go, for the message after an interruption."""
+@app.command(short_help="Write one page with the verdicts of many folders.")
+def index(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = Path(
+        "index.html"
+    ),
+) -> None:
+    """Write one page with the verdicts of many validations, each with a link to its report.
 
-    folder: Path | None = None
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[_State]:
-    """Around a command: errors end it with one message, whichever ranks they come from."""
-    _log_to_stderr()
-    state = _State()
-    try:
-        yield state
-    except (typer.Exit, BrokenPipeError):
-        raise
-    except (KeyboardInterrupt, Exception) as error:
-        cause = _cause(error)
-        if isinstance(cause, KeyboardInterrupt):
-            _end(cause, "interrupted" + _left(state.folder), 130)
-        if isinstance(cause, DdpdeError):
-            _end(cause, f"error: {cause}", cause.exit_code)
-        if _size() > 1:
-            traceback.print_exc()
-            _end(cause, f"error: {type(cause).__name__} on every rank", 1)
-        raise  # a mistake of ours: the traceback is what a bug report needs
+    \b
+    Example:
+      ddpde index runs/* --out runs/index.html
+    """
+    with reported():
+        _index(folders, out)
+        typer.echo(f"index: {out}")
 
 
-def _cause(error: BaseException) -> BaseException:
-    """PETSc wraps what its callbacks raise."""
-    while error.__cause__ is not None and not isinstance(error, (DdpdeError, KeyboardInterrupt)):
-        error = error.__cause__
-    return error
+def _index(folders: list[Path], page: Path, troubles: dict[str, str] | None = None) -> None:
+    from ddpde.report import write_index
+
+    on_root(lambda: write_index(folders, page, troubles))
 
 
-def _left(folder: Path | None) -> str:
-    if folder is None or not (folder / "run.json").exists():
-        return ": nothing had been computed"
-    return f": what was computed is in {folder}"
-
-
-def _end(error: BaseException, message: str, code: int) -> None:
-    """Say it once and leave, if all ranks got here; otherwise stop the ranks that wait."""
-    if not _all_ranks_failed():
-        with contextlib.suppress(BaseException), all_ranks_stop():
-            raise error
-    elif rank() == 0:
-        typer.echo(message, err=True)
-    raise typer.Exit(code) from error
-
-
-def _all_ranks_failed() -> bool:
-    if _size() == 1:
-        return True
-    from mpi4py import MPI
-
-    # an error handler must not meet the collectives in which the other ranks may wait
-    with contextlib.suppress(MPI.Exception):
-        request = _watch.Ibarrier()
-        deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
-            if request.Test():
-                return True
-            time.sleep(0.01)
-    return False
-
-
-def _size() -> int:
-    return _watch.size if _watch is not None else 1
-
-
-_watch: Any = None  # a communicator for failures alone
-
-
-def _start_mpi() -> None:
-    global _watch
-    from ddpde.space import MPI  # which says how to install DOLFINx where it is missing
-
-    if _watch is None:
-        _watch = MPI.COMM_WORLD.Dup()
-
-
-def _begin(path: Path, out: Path | None) -> tuple[Case, Path]:
-    """The case on every rank, and its emptied folder. What fails on one rank fails on all."""
-    _start_mpi()
+def _load(path: Path, out: Path | None) -> tuple[Case, Path]:
+    """The case on every rank, and its folder. What fails on one rank fails on all."""
+    start_mpi()
     from ddpde.config import load
 
-    case = _agreed(lambda: load(path))
-    folder = out or Path("runs") / case.name
-    _on_root(lambda: _prepare(folder, path))
-    return case, folder
+    case = agreed(lambda: load(path))
+    return case, out or Path("runs") / case.name
 
 
 def _prepare(folder: Path, case: Path) -> None:
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "run.json").exists():
             for old in [f for pattern in _PRODUCTS for f in folder.glob(pattern)]:
                 old.unlink()
         shutil.copyfile(case, folder / "case.used.toml")
-
-
-def _agreed[T](action: Callable[[], T]) -> T:
-    """`action` on every rank; where it fails on some, all raise the first one's error."""
-    from mpi4py import MPI
-
-    failure = None
-    try:
-        result = action()
-    except DdpdeError as error:
-        failure = (str(error), error.exit_code)
-    failures = MPI.COMM_WORLD.allgather(failure)
-    for source, failed in enumerate(failures):
-        if failed is not None:
-            what, code = failed
-            raise _error(f"on rank {source}: {what}" if None in failures else what, code)
-    return result
-
-
-def _on_root[T](action: Callable[[], T]) -> T | None:
-    return _agreed(lambda: action() if rank() == 0 else None)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        at = error.filename or folder
-        raise _error(f"cannot write {at}: {error.strerror}", 2, "choose another folder") from None
-
-
-def _error(what: str, code: int, remedy: str = "") -> DdpdeError:
-    error = DdpdeError(what, remedy)
-    error.exit_code = code
-    return error
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.addFilter(lambda record: rank() == 0)
-    log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 def _cases() -> dict[str, Path]:
