@@ -1,0 +1,72 @@
+"""Tensor grids with lines of any spacing: diffusion, and projections from one to another."""
+
+import numpy as np
+import pytest
+
+import ddpde
+from ddpde.flow.diffusion import SparseDiffusion
+from ddpde.flow.fast_diagonal import TensorDiffusion
+from ddpde.space import Space, tensor_grid
+from ddpde.space.tensor import line_projection
+
+LINES = ([-1.0, -0.5, 0.1, 0.15, 2.0], [0.0, 0.7, 0.8, 1.0], [0.0, 1.0, 1.25])
+
+
+def graded(dim, degree, periods=()):
+    lines = LINES[:dim]
+    counts = [len(line) - 1 for line in lines]
+    mesh = ddpde.box([0.0] * dim, counts, cells=counts)
+    for axis, line in enumerate(lines):
+        mesh.geometry.x[:, axis] = np.interp(mesh.geometry.x[:, axis], range(len(line)), line)
+    return Space(mesh, degree, periods)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_diffusion_on_graded_lines_is_the_sparse_matrix(dim):
+    space = graded(dim, 2)
+    grid = tensor_grid(space)
+    assert all(np.allclose(grid.lines[j], LINES[axis]) for j, axis in enumerate(grid.axes))
+    fast, general = TensorDiffusion(grid), SparseDiffusion(space, space.facets())
+    u = np.random.default_rng(0).standard_normal(space.local_shape)
+    expected = general.apply(u)
+    assert np.abs(fast.apply(u) - expected).max() < 1e-12 * np.abs(expected).max()
+    assert np.allclose(fast.solve(1.0, 0.2, u), general.solve(1.0, 0.2, u), 1e-9)
+
+
+def test_periodic_graded_line():
+    space = graded(1, 3, (3.0,))
+    fast, general = TensorDiffusion(tensor_grid(space)), SparseDiffusion(space, space.facets())
+    u = np.random.default_rng(0).standard_normal(space.local_shape)
+    expected = general.apply(u)
+    assert np.abs(fast.apply(u) - expected).max() < 1e-12 * np.abs(expected).max()
+
+
+def test_a_box_with_a_crooked_line_is_no_tensor_grid():
+    mesh = ddpde.box([0, 0], [1, 1], cells=[3, 3])
+    inner = np.argmin(np.abs(mesh.geometry.x[:, :2] - 1 / 3).sum(axis=1))
+    mesh.geometry.x[inner, 0] += 0.05
+    assert tensor_grid(Space(mesh, 1)) is None
+
+
+@pytest.mark.parametrize("degree", [1, 4, 6])
+def test_projection_between_lines(degree):
+    """Exact for polynomials, conservative in each new cell, back and forth the identity."""
+    coarse = np.array([-1.0, 0.5, 2.0, 3.0])
+    fine = np.array([-1.0, 0.0, 0.5, 1.0, 1.25, 2.0, 3.0])
+    order = degree + 1
+    u = np.random.default_rng(0).standard_normal(3 * order)
+    there, back = line_projection(coarse, fine, degree), line_projection(fine, coarse, degree)
+    assert np.allclose(back @ (there @ u), u, atol=1e-12)
+    shifted = np.array([-1.0, -0.3, 1.1, 3.0])
+    v = line_projection(coarse, shifted, degree) @ u
+    moved = line_projection(fine, np.unique(np.append(fine, shifted)), degree) @ (there @ u)
+    pieces = moved[::order] * np.diff(np.unique(np.append(fine, shifted)))
+    owner = np.searchsorted(shifted, np.unique(np.append(fine, shifted))[:-1], "right") - 1
+    masses = np.bincount(owner, pieces)
+    assert np.allclose(v[::order] * np.diff(shifted), masses, atol=1e-13)
+
+
+def test_projection_onto_a_longer_line_adds_nothing():
+    u = np.random.default_rng(0).standard_normal(2 * 3)
+    longer = line_projection(np.array([0.0, 1.0, 2.0]), np.array([-1.0, 0.0, 1.0, 2.0, 4.0]), 2) @ u
+    assert np.allclose(longer, np.concatenate([np.zeros(3), u, np.zeros(3)]), atol=1e-14)
