@@ -2,15 +2,19 @@
 
 from ddpde.energy.entropy import entropy
 from ddpde.energy.features import FeatureMap, NodeFeatures
-from ddpde.energy.functional import Energy
+from ddpde.energy.functional import TOLERANCE, Energy
 from ddpde.energy.hermite import HermiteRadialFeatures
 from ddpde.energy.interaction import InteractionFeatures
+from ddpde.energy.nodal import NodalFeatures, on_lattice
 
 __all__ = [
+    "TOLERANCE",
     "Energy",
     "FeatureMap",
     "HermiteRadialFeatures",
     "InteractionFeatures",
+    "NodalFeatures",
     "NodeFeatures",
     "entropy",
+    "on_lattice",
 ]

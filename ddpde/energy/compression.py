@@ -18,10 +18,11 @@ from ddpde.problem import Nodes
 
 Box = tuple[np.ndarray, np.ndarray]
 
-_SAMPLE = 1500
+_SAMPLES = (150, 450, 1500)
 _CHECKS = 200
 _FEW = 100  # nodes that are cheap as they are
-_WORTHWHILE = 0.6  # of the nodes, or of the sample: a higher rank saves nothing or is not sure
+_WORTHWHILE = 0.6  # of the nodes: a higher rank saves nothing
+_SURE = 100.0  # tolerances that the measured error may reach
 _MOST_NODES = 20_000  # the sample's matrix is dense
 
 
@@ -42,16 +43,29 @@ def compress(features: NodeFeatures, box: Box, tolerance: float) -> Compressed |
     count = len(features.nodes.y)
     if not _FEW <= count <= _MOST_NODES:
         return None
-    S = features.values(box_sample(box, _SAMPLE))
-    triangle, order = qr(S, mode="r", pivoting=True)
-    diagonal = np.abs(np.diag(triangle))
-    rank = max(1, int(np.searchsorted(-diagonal, -tolerance * diagonal[0])))
-    if rank > _WORTHWHILE * min(_SAMPLE, count):
-        return None
+    for sample in _SAMPLES:  # as few as will do
+        S = features.values(box_sample(box, sample))
+        triangle, order = qr(S, mode="r", pivoting=True)
+        diagonal = np.abs(np.diag(triangle))
+        rank = max(1, int(np.searchsorted(-diagonal, -tolerance * diagonal[0])))
+        if rank > _WORTHWHILE * count:
+            return None
+        if rank < sample:  # else cut by the sample
+            found = _from_pivots(features, box, triangle[:rank], order)
+            if found.error <= _SURE * tolerance:
+                return found
+    return None
+
+
+def _from_pivots(
+    features: NodeFeatures, box: Box, triangle: np.ndarray, order: np.ndarray
+) -> Compressed:
+    """Expansion in the first r nodes of `order`, with the r rows of the triangular factor."""
+    rank, count = triangle.shape
     pivots = order[:rank]
     expansion = np.empty((rank, count))
     expansion[:, pivots] = np.eye(rank)
-    expansion[:, order[rank:]] = solve_triangular(triangle[:rank, :rank], triangle[:rank, rank:])
+    expansion[:, order[rank:]] = solve_triangular(triangle[:, :rank], triangle[:, rank:])
     nodes = features.nodes
     few = NodeFeatures(
         features.unit, Nodes(nodes.x[pivots], nodes.y[pivots], nodes.weights[pivots])
@@ -60,7 +74,7 @@ def compress(features: NodeFeatures, box: Box, tolerance: float) -> Compressed |
     points = lower + (upper - lower) * np.random.default_rng(0).random((_CHECKS, len(lower)))
     exact = features.values(points)
     error = float(np.abs(few.values(points) @ expansion - exact).max() / np.abs(exact).max())
-    return Compressed(few, expansion, error) if error <= 100 * tolerance else None
+    return Compressed(few, expansion, error)
 
 
 def box_sample(box: Box, count: int) -> np.ndarray:

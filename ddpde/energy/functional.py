@@ -23,6 +23,9 @@ from ddpde.errors import ProblemError
 from ddpde.problem import IsotropicGaussians, Loss, Problem, Radial, RidgeUnit
 from ddpde.problem.activations import PiecewiseLinear
 
+TOLERANCE = 1e-8  # of compression, relative to the largest feature or interaction
+_CHEAP = 1_000_000  # numbers in S: with fewer, compressing takes longer than it saves
+
 Reduce = Callable[[np.ndarray], np.ndarray]
 
 
@@ -90,9 +93,10 @@ class Energy:
 
     Shapes: n points; S (n, r) the features kept on them, r = `size`; masses (n,) = ∫ of ρ
     against each point's shape function; f (M,) the means of all features. r = M, or fewer where
-    a `tolerance` is given: then data nodes are compressed to it, and `compression_error` is what
-    was measured. `box` bounds the mesh (needed by interactions and by compression); `reduce`
-    adds an array over the ranks.
+    the number of `points` of all ranks is given: then data nodes are compressed where it pays.
+    Interactions always are, both to `tolerance`, and `compression_error` is what was measured.
+    `box` bounds the mesh (needed by interactions and by compression); `reduce` adds an array over
+    the ranks.
     """
 
     def __init__(
@@ -100,26 +104,28 @@ class Energy:
         problem: Problem,
         box: Box | None = None,
         reduce: Reduce = _serial,
-        tolerance: float | None = None,
+        tolerance: float = TOLERANCE,
+        points: int = 0,
     ) -> None:
         self._problem = problem
-        self._reduce = reduce
+        self.reduce = reduce
         self._terms: list[tuple[FeatureMap, Outer]] = []
         self._expansion: np.ndarray | None = None  # X (r, M) of a compressed network
         self.compression_error = 0.0
         if problem.unit is not None:
             self._terms.append(_network(problem))
-            self._compress(box, tolerance)
+            self._compress(box, tolerance, points)
         if problem.interaction is not None:
             if box is None:
                 raise ProblemError("an interaction needs the bounding box of the mesh")
-            pair = InteractionFeatures(problem.interaction, box)
+            pair = InteractionFeatures(problem.interaction, box, tolerance)
+            self.compression_error = max(self.compression_error, pair.error)
             self._terms.append((pair, PairEnergy(pair.signs)))
 
-    def _compress(self, box: Box | None, tolerance: float | None) -> None:
+    def _compress(self, box: Box | None, tolerance: float, points: int) -> None:
         """Replace the network's features by those of a few pivot nodes, where that pays."""
         features, outer = self._terms[0]
-        if tolerance is None or box is None or not isinstance(features, NodeFeatures):
+        if points * outer.size < _CHEAP or box is None or not isinstance(features, NodeFeatures):
             return
         compressed = compress(features, box, tolerance)
         if compressed is not None:
@@ -155,7 +161,7 @@ class Energy:
 
     def predictions(self, S: np.ndarray, masses: np.ndarray) -> np.ndarray:
         """f_m = ∫ S_m dρ, added over the ranks; for a network, its outputs at the data nodes."""
-        kept = self._reduce(S.T @ masses)
+        kept = self.reduce(S.T @ masses)
         X = self._expansion
         return kept if X is None else np.concatenate([X.T @ kept[: len(X)], kept[len(X) :]])
 

@@ -10,7 +10,7 @@ from dolfinx import mesh as dmesh
 from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
-from ddpde.energy import Energy, entropy
+from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
@@ -21,15 +21,15 @@ from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gather, tensor_grid
 
-_FEATURE_TOLERANCE = 1e-9  # of the data nodes' compression, relative to the largest feature
-_MANY_NODES = 20_000  # of the mesh; with fewer, compressing takes longer than it saves
 _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
 
 
 class EulerianFlow:
     """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state."""
 
-    def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
+    def __init__(
+        self, problem: Problem, mesh: dmesh.Mesh, degree: int, tolerance: float = TOLERANCE
+    ) -> None:
         if problem.internal is not None:
             raise ProblemError("the method of lines has no internal energies yet")
         check_mesh(problem, mesh)
@@ -38,18 +38,22 @@ class EulerianFlow:
         self.local_shape = self.space.local_shape
         self.temperature = problem.temperature
         nodes = self.space.nodes
-        many = self.space.potential.dofmap.index_map.size_global > _MANY_NODES
+        box = bounding_box(mesh)
         self.energy = Energy(
             problem,
-            bounding_box(mesh),
+            box,
             reduce=partial(sum_over_ranks, self.comm),
-            tolerance=_FEATURE_TOLERANCE if many else None,
+            tolerance=tolerance,
+            points=self.space.potential.dofmap.index_map.size_global,
         )
+        found = on_lattice(self.energy, nodes, box, tolerance)
+        rows = len(nodes) if found is None else len(found.S)
         unknowns = self.local_shape[0] * self.local_shape[1]
-        check_memory(self.comm, len(nodes), self.energy.size, unknowns)
-        self._S = self.energy.features(nodes)
+        check_memory(self.comm, rows, self.energy.size, unknowns)
+        self._features = NodalFeatures(self.energy, nodes, found)
+        self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
         self._r = self.energy.local(nodes)
-        if not (np.isfinite(self._S).all() and np.isfinite(self._r).all()):
+        if not (self._features.finite and np.isfinite(self._r).all()):
             raise ProblemError("the energy is not finite on the mesh", "shrink the mesh")
 
         facets = self.space.facets()
@@ -77,7 +81,7 @@ class EulerianFlow:
         potential = self._r
         if self.energy.interacting:
             dual = self.energy.dual(self._predictions(coefficients))
-            potential = self._S @ dual + self._r
+            potential = self._features.field(dual) + self._r
             self._transport.set_potential(potential)
         moments = self._transport.moments(self._with_ghosts(coefficients))
         if self._birth_death is not None:
@@ -152,7 +156,7 @@ class EulerianFlow:
         return self._ghosted.array.reshape(-1, coefficients.shape[1])
 
     def _predictions(self, coefficients: np.ndarray) -> np.ndarray:
-        return self.energy.predictions(self._S, self.space.nodal_masses(coefficients))
+        return self._features.predictions(self.space.nodal_masses(coefficients))
 
 
 def _rim_cells(problem: Problem, space: Space) -> np.ndarray:

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
-from ddpde.energy import Energy
+from ddpde.energy import TOLERANCE, Energy
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_mesh
 from ddpde.problem import Problem
@@ -29,7 +29,9 @@ class LagrangianFlow:
 
     temperature, diffusion = 0.0, None
 
-    def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
+    def __init__(
+        self, problem: Problem, mesh: dmesh.Mesh, degree: int, tolerance: float = TOLERANCE
+    ) -> None:
         if problem.temperature > 0:
             raise ProblemError(
                 f"the Lagrangian method follows transport only; temperature = "
@@ -62,7 +64,9 @@ class LagrangianFlow:
         self._fit = np.linalg.pinv(rule.basis(degree))
         self._slopes = tabulate(legendre(rule.cell, degree), rule.reference, derivatives=1)[1]
         self._reference_density = masses / total / rule.reference_weights
-        self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
+        reduce = partial(sum_over_ranks, self.comm)
+        self.energy = Energy(problem, bounding_box(mesh), reduce, tolerance)
+        self.feature_error = self.energy.compression_error
         self.state = PETSc.Vec().createMPI((rule.points.size, None), comm=self.comm)
         self.state.setArray(rule.points.ravel())
 

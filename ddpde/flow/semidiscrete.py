@@ -32,6 +32,11 @@ class SemiDiscrete(Protocol):
     def energy(self) -> Energy: ...
 
     @property
+    def feature_error(self) -> float:
+        """What was measured to be lost in compressing the energy's features, relative."""
+        ...
+
+    @property
     def temperature(self) -> float: ...
 
     @property

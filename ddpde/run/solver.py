@@ -22,12 +22,14 @@ from ddpde.run.clock import Clock
 from ddpde.run.trajectory import Recorder, Trajectory
 from ddpde.step import METHODS, MethodOfLines
 
-SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int], SemiDiscrete]] = {
+SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
     "eulerian": EulerianFlow,
     "lagrangian": LagrangianFlow,
 }
 
 _UNSTABLE = 1e-2  # relative rise of the free energy in one step that ends a run
+
+_FEATURE_TOLERANCES = (1e-10, 1e-7)  # least and greatest
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class SolverOptions:
         if self.dt is not None and not self.dt > 0:
             raise ProblemError(f"dt = {self.dt}", "a positive step")
 
+    @property
+    def feature_tolerance(self) -> float:
+        """To what the energy's features are compressed: well below the error of a time step."""
+        return float(np.clip(1e-2 * self.rtol, *_FEATURE_TOLERANCES))
+
 
 def solve(
     problem: Problem,
@@ -84,7 +91,9 @@ def solve(
     clock = Clock(problem.schedule)
     stops = clock.s_of(outputs)
     started = time.monotonic()
-    flow: SemiDiscrete = SPACES[options.space](problem, mesh, options.degree)
+    flow: SemiDiscrete = SPACES[options.space](
+        problem, mesh, options.degree, options.feature_tolerance
+    )
     method = _method(options, flow)
     stepper = MethodOfLines(flow, METHODS[method], rtol=options.rtol, dt=options.dt)
     described = {
@@ -96,7 +105,7 @@ def solve(
         "cell": mesh.topology.cell_name(),
         "unknowns": flow.state.getSize(),
         "features": flow.energy.size,
-        "feature_error": flow.energy.compression_error,
+        "feature_error": flow.feature_error,
         "ranks": mesh.comm.size,
     }
     root = mesh.comm.rank == 0

@@ -137,7 +137,7 @@ def test_data_nodes_are_compressed_to_tolerance():
     x = rng.standard_normal((1000, 2))
     problem = replace(digits_pca(loss="logistic"), data=DataSet(x, np.sign(x[:, 0] + 0.1)))
     box = np.array([-3.0, -3.0]), np.array([3.0, 3.0])
-    exact, few = Energy(problem), Energy(problem, box, tolerance=1e-8)
+    exact, few = Energy(problem), Energy(problem, box, tolerance=1e-8, points=10_000)
     assert few.size < 400 and exact.size == 1000
     assert 0 < few.compression_error < 1e-6
     points, masses = rng.uniform(-3, 3, (200, 2)), rng.random(200) / 200

@@ -1,0 +1,214 @@
+"""Smooth functions by their values on a few points: Chebyshev lattices of a box.
+
+What units and interactions make of a parameter is smooth, and a mesh is much finer than that: the
+polynomial through the Chebyshev points of the mesh's bounding box is the same to any tolerance
+worth having. A function is evaluated there once, and brought to the nodes of the mesh, whatever
+its cells, by products along one direction after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from scipy.fft import dct
+from scipy.stats import qmc
+
+from ddpde.energy.compression import Box
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+_LINES = 8  # in each direction, on which functions are looked at
+_COUNTS = (33, 65, 129, 257)  # points on such a line; not smooth enough if the last do not do
+_CHECKS = 64
+_KEYS = 2.0**40  # nodes whose coordinates differ by less than 1/_KEYS of the box share a line
+_SPARSE = 8  # lines through the nodes may cross in so many times more points than there are nodes
+_NEAR = 6  # grid points in each direction from which nodes that share no lines are interpolated
+_OVERSAMPLING = 6  # and how many more of them there are than of the lattice's
+_COLUMNS = 16  # functions for which that is checked
+_BLOCKED = 0.25  # cost of a number in a product of matrices, to one of a matrix and a vector
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """counts (k,): Chebyshev points in each direction of `box`."""
+
+    box: Box
+    counts: tuple[int, ...]
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """(n, k), the last direction fastest."""
+        axes = np.meshgrid(*[_chebyshev(count) for count in self.counts], indexing="ij")
+        return _from_unit(np.stack([x.ravel() for x in axes], axis=1), self.box)
+
+    def work(self, count: int, *, lines: bool) -> float:
+        """Interpolation to `count` points, in numbers of a dense product that has to be read."""
+        if lines:
+            return _BLOCKED * count * max(self.counts)
+        grid = float(np.prod([_OVERSAMPLING * n for n in self.counts]))
+        return _BLOCKED * grid * max(self.counts) + 2.0 * count * _NEAR ** len(self.counts)
+
+    def error(self, function: Function, known: np.ndarray, *, lines: bool) -> float:
+        """Largest error over random points of the box, relative to the largest value `known`.
+
+        known (lattice points, r): the functions on the lattice.
+        """
+        unit = 2.0 * np.random.default_rng(1).random((_CHECKS, len(self.counts))) - 1.0
+        points = _from_unit(unit, self.box)
+        exact = function(points)
+        first, *others = [
+            _chebyshev_values(count, x) for count, x in zip(self.counts, unit.T, strict=True)
+        ]
+        out = first @ known.reshape(self.counts[0], -1)
+        for values in others:  # point by point
+            out = np.matmul(values[:, None], out.reshape(*values.shape, -1))
+        out = out.reshape(exact.shape)
+        difference = np.abs(out - exact).max()
+        if not lines:  # with the interpolation between grid points, for some of the functions
+            through = Interpolation(self, points, lines=False)
+            for j in np.unique(np.linspace(0, known.shape[1] - 1, _COLUMNS).astype(int)):
+                difference = max(difference, np.abs(through(known[:, j]) - exact[:, j]).max())
+        return float(difference / max(np.abs(known).max(), 1e-300))
+
+
+class Interpolation:
+    """From values on a lattice to points (n, k), and its transpose.
+
+    First along every direction to a grid, each a short dense product; then from the grid to the
+    points. With `lines` (see `share_lines`) the grid is made of the points' own coordinates;
+    otherwise it is uniform, and a sparse matrix interpolates between the grid points around each.
+    """
+
+    def __init__(self, lattice: Lattice, points: np.ndarray, lines: bool) -> None:
+        self._counts = lattice.counts
+        unit = _to_unit(points, lattice.box)
+        if lines:
+            grid, index = _lines(unit)
+        else:
+            grid = [np.linspace(-1, 1, _OVERSAMPLING * count) for count in lattice.counts]
+        self._shape = tuple(len(x) for x in grid)
+        self._along = [_chebyshev_values(*pair) for pair in zip(lattice.counts, grid, strict=True)]
+        if lines:
+            self._index = np.ravel_multi_index(index, self._shape)
+        else:
+            places = 0.5 * (unit + 1.0) * (np.array(self._shape) - 1.0)
+            self._sparse = _local_interpolation(places, self._shape)
+        self._exact = lines
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(n,) from values (lattice points,)."""
+        grid = _in_each_direction(self._along, values.reshape(self._counts)).ravel()
+        return grid[self._index] if self._exact else self._sparse @ grid
+
+    def transposed(self, masses: np.ndarray) -> np.ndarray:
+        """(lattice points,) from masses (n,)."""
+        if self._exact:
+            grid = np.zeros(int(np.prod(self._shape)))
+            grid[self._index] = masses
+        else:
+            grid = self._sparse.T @ masses
+        back = [matrix.T for matrix in self._along]
+        return _in_each_direction(back, grid.reshape(self._shape)).ravel()
+
+
+def resolve(function: Function, box: Box, tolerance: float) -> Lattice | None:
+    """The lattice on which functions (n, k) -> (n, r) are known to `tolerance` of the largest.
+
+    None where they are not smooth enough.
+    """
+    dim = len(box[0])
+    centres = 2.0 * qmc.Halton(dim, scramble=False).random(_LINES) - 1.0
+    counts = []
+    for axis in range(dim):
+        for count in _COUNTS:
+            points = np.repeat(centres, count, axis=0)
+            points[:, axis] = np.tile(_chebyshev(count), len(centres))
+            values = function(_from_unit(points, box)).reshape(len(centres), count, -1)
+            sizes = np.abs(dct(values, type=1, axis=1)).max(axis=(0, 2)) / (count - 1)
+            tails = np.cumsum(sizes[::-1])[::-1]
+            needed = np.count_nonzero(tails > 0.5 * tolerance * np.abs(values).max())
+            if needed < 0.9 * count:  # else the tail is not seen
+                counts.append(max(2, int(needed) + 1))
+                break
+        else:
+            return None
+    return Lattice(box, tuple(counts))
+
+
+def share_lines(points: np.ndarray, box: Box) -> bool:
+    """Whether points (n, k) lie on few lines in each direction, as nodes of boxes do."""
+    grid, _ = _lines(_to_unit(points, box))
+    return float(np.prod([float(len(x)) for x in grid])) <= _SPARSE * max(1, len(points))
+
+
+def _lines(unit: np.ndarray) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
+    """The coordinates that occur in each direction, and where each point finds its own."""
+    found = [np.unique(np.rint(x * _KEYS), return_inverse=True) for x in unit.T]
+    return [keys / _KEYS for keys, _ in found], tuple(places for _, places in found)
+
+
+def _to_unit(points: np.ndarray, box: Box) -> np.ndarray:
+    """Points of the box in [−1, 1]^k."""
+    return np.clip(2.0 * (points - box[0]) / (box[1] - box[0]) - 1.0, -1.0, 1.0)
+
+
+def _from_unit(unit: np.ndarray, box: Box) -> np.ndarray:
+    return box[0] + 0.5 * (box[1] - box[0]) * (unit + 1.0)
+
+
+def _chebyshev(count: int) -> np.ndarray:
+    """Extrema (count,) of a Chebyshev polynomial on [−1, 1], both ends included."""
+    return np.cos(np.pi * np.arange(count) / (count - 1))
+
+
+def _chebyshev_values(count: int, x: np.ndarray) -> np.ndarray:
+    """(n, count): the polynomials that are one at one of the `count` extrema, at x (n,) in
+    [−1, 1]; barycentric formula (Berrut & Trefethen 2004, eq. 4.2)."""
+    weights = (-1.0) ** np.arange(count)
+    weights[[0, -1]] *= 0.5
+    apart = x[:, None] - _chebyshev(count)
+    exact = apart == 0.0
+    terms = weights / np.where(exact, 1.0, apart)
+    values = terms / terms.sum(axis=1, keepdims=True)
+    hit = exact.any(axis=1)
+    values[hit] = exact[hit]
+    return values
+
+
+def _local_values(places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolation from the integers 0 … size − 1 to places (n,) between them: the first integer
+    (n,) of the _NEAR around each, and the weights (n, _NEAR) of all."""
+    first = np.clip(np.floor(places).astype(int) - (_NEAR // 2 - 1), 0, size - _NEAR)
+    nodes = np.arange(_NEAR)
+    apart = (places - first)[:, None] - nodes
+    values = np.ones_like(apart)
+    for i in nodes:
+        for j in nodes:
+            if i != j:
+                values[:, i] *= apart[:, j] / (i - j)
+    return first, values
+
+
+def _local_interpolation(places: np.ndarray, shape: tuple[int, ...]) -> sparse.csr_array:
+    """Interpolation from the points of an integer grid to places (n, k) among them."""
+    columns = np.zeros((len(places), 1), dtype=np.int64)
+    values = np.ones((len(places), 1))
+    for axis, size in enumerate(shape):
+        first, weights = _local_values(places[:, axis], size)
+        near = first[:, None] + np.arange(_NEAR)
+        columns = (columns[:, :, None] * size + near[:, None, :]).reshape(len(places), -1)
+        values = (values[:, :, None] * weights[:, None, :]).reshape(len(places), -1)
+    starts = np.arange(0, values.size + 1, values.shape[1])
+    shape_ = (len(places), int(np.prod(shape)))
+    return sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=shape_)
+
+
+def _in_each_direction(matrices: list[np.ndarray], array: np.ndarray) -> np.ndarray:
+    """Matrix j applied to axis j of an array, for all j."""
+    for matrix in matrices:  # the first axis goes, the new one comes last
+        array = np.tensordot(array, matrix, axes=(0, 1))
+    return array
