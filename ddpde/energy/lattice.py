@@ -29,28 +29,43 @@ _SPARSE = 8  # lines through the nodes may cross in so many times more points th
 _NEAR = 6  # grid points in each direction from which nodes that share no lines are interpolated
 _OVERSAMPLING = 6  # and how many more of them there are than of the lattice's
 _COLUMNS = 16  # functions for which that is checked
-_BLOCKED = 0.25  # cost of a number in a product of matrices, to one of a matrix and a vector
+_BLOCKED = 0.2  # cost of a number in a product of matrices, to one of a matrix and a vector
 
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """counts (k,): Chebyshev points in each direction of `box`."""
+    """counts (k,): Chebyshev points in each direction of `box`.
+
+    `order`: directions from most to fewest points, as they follow each other in arrays of values:
+    then the largest product of an interpolation is with the smallest matrix.
+    """
 
     box: Box
     counts: tuple[int, ...]
 
     @cached_property
+    def order(self) -> list[int]:
+        return sorted(range(len(self.counts)), key=lambda axis: -self.counts[axis])
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of an array of values, directions in `order`."""
+        return tuple(self.counts[axis] for axis in self.order)
+
+    @cached_property
     def points(self) -> np.ndarray:
-        """(n, k), the last direction fastest."""
-        axes = np.meshgrid(*[_chebyshev(count) for count in self.counts], indexing="ij")
-        return _from_unit(np.stack([x.ravel() for x in axes], axis=1), self.box)
+        """(n, k), in the order of values."""
+        axes = np.meshgrid(*[_chebyshev(count) for count in self.shape], indexing="ij")
+        unit = np.empty((axes[0].size, len(axes)))
+        unit[:, self.order] = np.stack([x.ravel() for x in axes], axis=1)
+        return _from_unit(unit, self.box)
 
     def work(self, count: int, *, lines: bool) -> float:
         """Interpolation to `count` points, in numbers of a dense product that has to be read."""
         if lines:
-            return _BLOCKED * count * max(self.counts)
+            return 2.0 * _BLOCKED * count * min(self.counts)
         grid = float(np.prod([_OVERSAMPLING * n for n in self.counts]))
-        return _BLOCKED * grid * max(self.counts) + 2.0 * count * _NEAR ** len(self.counts)
+        return 2.0 * _BLOCKED * grid * min(self.counts) + 2.0 * count * _NEAR ** len(self.counts)
 
     def error(self, function: Function, known: np.ndarray, *, lines: bool) -> float:
         """Largest error over random points of the box, relative to the largest value `known`.
@@ -61,9 +76,9 @@ class Lattice:
         points = _from_unit(unit, self.box)
         exact = function(points)
         first, *others = [
-            _chebyshev_values(count, x) for count, x in zip(self.counts, unit.T, strict=True)
+            _chebyshev_values(self.counts[axis], unit[:, axis]) for axis in self.order
         ]
-        out = first @ known.reshape(self.counts[0], -1)
+        out = first @ known.reshape(self.shape[0], -1)
         for values in others:  # point by point
             out = np.matmul(values[:, None], out.reshape(*values.shape, -1))
         out = out.reshape(exact.shape)
@@ -84,14 +99,14 @@ class Interpolation:
     """
 
     def __init__(self, lattice: Lattice, points: np.ndarray, lines: bool) -> None:
-        self._counts = lattice.counts
-        unit = _to_unit(points, lattice.box)
+        self._counts = lattice.shape
+        unit = _to_unit(points, lattice.box)[:, lattice.order]
         if lines:
             grid, index = _lines(unit)
         else:
-            grid = [np.linspace(-1, 1, _OVERSAMPLING * count) for count in lattice.counts]
+            grid = [np.linspace(-1, 1, _OVERSAMPLING * count) for count in lattice.shape]
         self._shape = tuple(len(x) for x in grid)
-        self._along = [_chebyshev_values(*pair) for pair in zip(lattice.counts, grid, strict=True)]
+        self._along = [_chebyshev_values(*pair) for pair in zip(lattice.shape, grid, strict=True)]
         if lines:
             self._index = np.ravel_multi_index(index, self._shape)
         else:
@@ -101,8 +116,11 @@ class Interpolation:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(n,) from values (lattice points,)."""
-        grid = _in_each_direction(self._along, values.reshape(self._counts)).ravel()
-        return grid[self._index] if self._exact else self._sparse @ grid
+        array = values.reshape(self._counts)
+        for along in self._along:  # the first axis goes, the new one comes last
+            array = np.tensordot(array, along, axes=(0, 1))
+        grid = array.ravel()
+        return grid.take(self._index) if self._exact else self._sparse @ grid
 
     def transposed(self, masses: np.ndarray) -> np.ndarray:
         """(lattice points,) from masses (n,)."""
@@ -111,8 +129,10 @@ class Interpolation:
             grid[self._index] = masses
         else:
             grid = self._sparse.T @ masses
-        back = [matrix.T for matrix in self._along]
-        return _in_each_direction(back, grid.reshape(self._shape)).ravel()
+        array = grid.reshape(self._shape)
+        for along in reversed(self._along):  # the last axis goes, the new one comes first
+            array = np.tensordot(along, array, axes=(0, -1))
+        return array.ravel()
 
 
 def resolve(function: Function, box: Box, tolerance: float) -> Lattice | None:
@@ -205,10 +225,3 @@ def _local_interpolation(places: np.ndarray, shape: tuple[int, ...]) -> sparse.c
     starts = np.arange(0, values.size + 1, values.shape[1])
     shape_ = (len(places), int(np.prod(shape)))
     return sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=shape_)
-
-
-def _in_each_direction(matrices: list[np.ndarray], array: np.ndarray) -> np.ndarray:
-    """Matrix j applied to axis j of an array, for all j."""
-    for matrix in matrices:  # the first axis goes, the new one comes last
-        array = np.tensordot(array, matrix, axes=(0, 1))
-    return array

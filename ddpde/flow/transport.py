@@ -13,6 +13,8 @@ import numpy as np
 from ddpde.space import Facets, Space
 from ddpde.space.quadrature import tabulate
 
+_BLOCK = 100_000  # numbers in a block of cells' temporaries, which should stay in the cache
+
 
 class Transport:
     """Moments of ∇·(ρ ∇φ) against the density's basis, for the potential last set."""
@@ -21,47 +23,68 @@ class Transport:
         self._facets, self._n_owned = facets, space.n_cells
         self._dofs = space.potential_dofs
         rule = space.quadrature(3 * space.degree, ghosts=True)
-        self._phi = rule.basis(space.degree)
         slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
         self._slopes = np.concatenate(slopes)  # (tdim · q, nd)
-        lagrange = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
-        potential_slopes = tabulate(lagrange, rule.reference, derivatives=1)[1]
-        self._potential_slopes = np.concatenate(potential_slopes)
-        self._metric = rule.metric() * rule.reference_weights[:, None, None]
-        self._coupled = np.abs(self._metric).max(axis=(0, 1)) > 1e-14 * np.abs(self._metric).max()
         self._trace = facets.basis(space.degree)[0]
-        self._normal_slopes = facets.lagrange_gradients(space.degree + 1)
-        self._flux_weights = facets.weights.ravel()[facets.first]
+        self._values = np.concatenate([rule.basis(space.degree), self._trace]).T.copy()
+        lagrange = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
+        inside = tabulate(lagrange, rule.reference, derivatives=1)[1]
+        at_facets = facets.lagrange_gradients(space.degree + 1)
+        # one product gives all slopes of the potential, (ng, tdim · q + tdim · slots)
+        weighted = -rule.reference_weights[:, None] * inside
+        self._potential_slopes = np.concatenate([*weighted, *at_facets]).T.copy()
+        metric = rule.metric()  # √g g^{ab}, of one value in affine cells
+        self._affine = metric.shape[1] == 1
+        self._metric = metric[:, 0] if self._affine else metric.transpose(0, 2, 3, 1).copy()
+        self._conormal = facets.conormal.transpose(0, 2, 1).copy()
+        self._flux_weights = -0.5 * facets.weights.ravel()[facets.first]
+        tdim, cells = len(inside), len(self._dofs)
+        self._drift = np.zeros((self._n_owned, tdim, inside.shape[1]))
+        self._normal = np.empty((cells, facets.per_cell))
+        self._traces = np.empty((cells, facets.per_cell))
+        self._through = np.zeros((cells, facets.per_cell))  # no flux where no facet faces
+        step = max(1, _BLOCK // self._potential_slopes.shape[1])
+        self._blocks = [slice(i, min(i + step, cells)) for i in range(0, cells, step)]
 
     def set_potential(self, nodal: np.ndarray) -> None:
         """φ by its values (n_nodes,) at the potential's nodes, ghosts included."""
-        local = nodal[self._dofs]
-        cells, tdim = len(local), self._metric.shape[-1]
-        slope = (local[: self._n_owned] @ self._potential_slopes.T).reshape(self._n_owned, tdim, -1)
-        # −√g g^{ab} ∂_b φ w, the drift in reference coordinates
-        self._drift = np.zeros_like(slope)
-        normal = np.zeros((cells, self._facets.per_cell))
-        for a in range(tdim):
-            for b in range(tdim):
-                if self._coupled[a, b]:
-                    self._drift[:, a] -= self._metric[: self._n_owned, :, a, b] * slope[:, b]
-            normal += self._facets.conormal[:, :, a] * (local @ self._normal_slopes[a].T)
-        flat = normal.ravel()
+        tdim, q = self._drift.shape[1:]
+        for block in self._blocks:
+            slopes = nodal.take(self._dofs[block]) @ self._potential_slopes
+            at_facets = slopes[:, tdim * q :].reshape(-1, tdim, self._facets.per_cell)
+            np.einsum("cas,cas->cs", self._conormal[block], at_facets, out=self._normal[block])
+            # the drift in reference coordinates, −√g g^{ab} ∂_b φ w
+            drift, metric = self._drift[block], self._metric[block]
+            owned = len(drift)
+            inside = slopes[:owned, : tdim * q].reshape(owned, tdim, q)
+            if self._affine:
+                np.matmul(metric[:owned], inside, out=drift)
+            else:
+                np.einsum("cabq,cbq->caq", metric[:owned], inside, out=drift)
+        flat, first, second = self._normal.ravel(), self._facets.first, self._facets.second
         # from the first side to the second; each side's slope is along its own outward normal
-        speed = -0.5 * (flat[self._facets.first] - flat[self._facets.second])
-        speed *= self._flux_weights
-        self._forward, self._backward = np.maximum(speed, 0.0), np.minimum(speed, 0.0)
+        self._speed = flat.take(first)
+        self._speed -= flat.take(second)
+        self._speed *= self._flux_weights
+        self._upwind = np.where(self._speed > 0.0, first, second)
 
     def moments(self, u: np.ndarray) -> np.ndarray:
         """(owned cells, nd) from the coefficients u (owned and ghost cells, nd)."""
-        owned = u[: self._n_owned]
-        carried = self._drift * (owned @ self._phi.T)[:, None, :]
-        out = carried.reshape(self._n_owned, -1) @ self._slopes
-        traces = (u @ self._trace.T).ravel()
-        flux = self._forward * traces[self._facets.first]
-        flux += self._backward * traces[self._facets.second]
-        through = np.zeros_like(traces)
-        through[self._facets.first] = -flux
+        out = np.empty((self._n_owned, u.shape[1]))
+        q = self._drift.shape[2]
+        for block in self._blocks:
+            values = u[block] @ self._values
+            drift = self._drift[block]
+            carried = drift * values[: len(drift), None, :q]
+            np.matmul(carried.reshape(len(drift), -1), self._slopes, out=out[block])
+            self._traces[block] = values[:, q:]
+        flux = self._traces.ravel().take(self._upwind)
+        flux *= self._speed
+        through = self._through.reshape(-1)
         through[self._facets.second] = flux
-        out += through.reshape(len(u), -1)[: self._n_owned] @ self._trace
+        np.negative(flux, out=flux)
+        through[self._facets.first] = flux
+        for block in self._blocks:
+            here = out[block]
+            here += self._through[block][: len(here)] @ self._trace
         return out

@@ -15,6 +15,7 @@ import basix.ufl
 import numpy as np
 from dolfinx import fem
 from dolfinx import mesh as dmesh
+from scipy import sparse
 
 from ddpde.space.facets import Facets
 from ddpde.space.quadrature import CellQuadrature, legendre, tabulate
@@ -125,18 +126,32 @@ class Space:
 
         Ghost nodes hold this rank's part; summed over the ranks they are the masses of the law.
         """
-        carried = (u @ self._tables[0].T) * self._rule.weights
-        return np.bincount(
-            self.potential_dofs[: self.n_cells].ravel(),
-            weights=(carried @ self._tables[1]).ravel(),
-            minlength=len(self.nodes),
-        )
+        if self._rule.affine:
+            volumes = self._rule.weights[:, :1] / self._rule.reference_weights[0]
+            masses = (u * volumes) @ self._reference_products
+        else:
+            carried = (u @ self._rule.basis(self.degree).T) * self._rule.weights
+            masses = carried @ self._lagrange
+        return self._assembly @ masses.ravel()
 
     @cached_property
-    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """Values of the density's and of the potential's basis at the points of the mass rule."""
+    def _lagrange(self) -> np.ndarray:
+        """The potential's basis at the points of the mass rule."""
         lagrange = basix.ufl.element("Lagrange", self.cell, self.degree + 1)
-        return self._rule.basis(self.degree), tabulate(lagrange, self._rule.reference)
+        return tabulate(lagrange, self._rule.reference)
+
+    @cached_property
+    def _reference_products(self) -> np.ndarray:
+        """∫ φ_i ψ_j (nd, ng) on the reference cell."""
+        weighted = self._rule.reference_weights[:, None] * self._rule.basis(self.degree)
+        return weighted.T @ self._lagrange
+
+    @cached_property
+    def _assembly(self) -> sparse.csr_array:
+        """Adds up what each owned cell gives to its nodes."""
+        dofs = self.potential_dofs[: self.n_cells].ravel()
+        entries = np.ones(dofs.size), (dofs, np.arange(dofs.size))
+        return sparse.csr_array(entries, shape=(len(self.nodes), dofs.size))
 
     def project(self, density) -> np.ndarray:
         """L² projection (n_cells, nd) of a callable (n, gdim) -> (n,)."""
