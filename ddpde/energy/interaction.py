@@ -20,8 +20,11 @@ from ddpde.energy.compression import Box, box_sample
 from ddpde.energy.derivatives import Differentiated, differentiated
 from ddpde.errors import ProblemError
 
-_SAMPLES = (150, 450, 900, 1800)
+_SAMPLES = (150, 600, 1800)
 _CHECKS = 500
+_CHECKED_ROWS = 100  # of the sample, for definiteness
+_CUTS = (0.3, 0.03)  # tolerances at which pivots end, until the measured error is below one
+_SURE = 0.8  # of the sample: a higher rank may be cut by it
 
 
 class InteractionFeatures:
@@ -43,14 +46,15 @@ class InteractionFeatures:
             scale = float(np.abs(matrix).max())
             if not np.abs(matrix - matrix.T).max() <= 1e-12 * scale:
                 raise ProblemError("the interaction is not symmetric", "give W(θ, θ') = W(θ', θ)")
-            for factorise in (self._cholesky, self._eigenvectors):
-                rank = factorise(sample, matrix, 0.3 * tolerance)
-                if rank == count:  # cut by the sample
+            for cut in _CUTS:
+                rank = self._cholesky(sample, matrix, cut * tolerance)
+                if rank == 0:
+                    rank = self._eigenvectors(sample, matrix, cut * tolerance)
+                if rank > _SURE * count:
                     break
-                if rank:
-                    self.error = self._measure(lower, upper, scale)
-                    if self.error <= tolerance:
-                        return
+                self.error = self._measure(lower, upper, scale)
+                if self.error <= tolerance:
+                    return
         raise ProblemError(
             f"the interaction's compression reached {self.error:.1e} with {len(self.signs)} "
             f"features, not {tolerance:g}",
@@ -65,6 +69,12 @@ class InteractionFeatures:
             return 0
         floor = tolerance * np.abs(diagonal).max()
         factor, order, rank, _ = dpstrf(sign * matrix, tol=floor, lower=1)
+        some = np.linspace(0, len(sample) - 1, _CHECKED_ROWS).astype(int)
+        rows = np.tril(factor)[some, :rank]
+        places = order[some] - 1
+        left = sign * matrix[np.ix_(places, places)] - rows @ rows.T
+        if np.abs(left).max() > 2.0 * floor:  # |left_ij|² ≤ left_ii left_jj if it is definite
+            return 0
         self._pivots = sample[order[:rank] - 1]
         self.signs = np.full(rank, sign)
         self._mix = solve_triangular(factor[:rank, :rank], np.eye(rank), lower=True).T
