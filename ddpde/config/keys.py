@@ -64,6 +64,9 @@ class OptionsSection(Section):
     method: Literal[("auto", *METHODS)] = optional()  # type: ignore[valid-type]
     rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
+    adapt: float = optional(gt=0, lt=1)
+    adapt_depth: int = optional(ge=1, le=20)
+    grow: float = optional(gt=0, lt=1)
 
 
 class SolverSection(OptionsSection):

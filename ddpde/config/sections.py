@@ -128,6 +128,9 @@ def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem |
     temperature = f"the problem's temperature is {problem.temperature:g}"
     if section.space == "lagrangian" and warm:
         reader.say(f"{path}.space", f'"lagrangian" is for temperature 0, and {temperature}')
+    for name in ("adapt", "grow"):
+        if section.space == "lagrangian" and getattr(section, name) is not None:
+            reader.say(f"{path}.{name}", 'not with space = "lagrangian", whose mesh moves')
     if section.method not in (None, "auto") and METHODS[section.method].implicit != warm:
         fitting = ", ".join(["auto", *(k for k, m in METHODS.items() if m.implicit == warm)])
         reader.say(

@@ -25,10 +25,19 @@ _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
 
 
 class EulerianFlow:
-    """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state."""
+    """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state.
+
+    These are `start`, or the initial law's where it is not given. tolerance: of the features'
+    compression.
+    """
 
     def __init__(
-        self, problem: Problem, mesh: dmesh.Mesh, degree: int, tolerance: float = TOLERANCE
+        self,
+        problem: Problem,
+        mesh: dmesh.Mesh,
+        degree: int,
+        tolerance: float = TOLERANCE,
+        start: np.ndarray | None = None,
     ) -> None:
         if problem.internal is not None:
             raise ProblemError("the method of lines has no internal energies yet")
@@ -74,7 +83,9 @@ class EulerianFlow:
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
         self._rim = _rim_cells(problem, self.space)
-        self.state = self._initial(problem)
+        self.truncated_mass = 0.0
+        self.state = PETSc.Vec().createMPI((unknowns, None), comm=self.comm)
+        self.state.setArray((self._initial(problem) if start is None else start).ravel())
 
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
         coefficients = self._coefficients(u)
@@ -135,15 +146,12 @@ class EulerianFlow:
             return None
         return Law(t, space.cell, space.degree, space.geometry_degree, *parts)
 
-    def _initial(self, problem: Problem) -> PETSc.Vec:
+    def _initial(self, problem: Problem) -> np.ndarray:
         coefficients = self.space.project(problem.initial_density)
-        u = PETSc.Vec().createMPI((coefficients.size, None), comm=self.comm)
         integrals = self.space.cell_means[0]
         mass = self.comm.allreduce(float(np.einsum("ci,ci->", integrals, coefficients)))
         self.truncated_mass = check_mass(mass)
-        with u as array:
-            array[:] = coefficients.ravel() / mass
-        return u
+        return coefficients / mass
 
     def _coefficients(self, u: PETSc.Vec) -> np.ndarray:
         return u.getArray(readonly=True).reshape(self.space.local_shape)

@@ -28,6 +28,11 @@ class TensorDiffusion:
             stiffness = _line_matrix(sizes, periodic, grid.degree, grid.cells.ndim)
             root = np.sqrt(np.repeat(sizes, grid.degree + 1))  # of the line's mass
             eigenvalues, vectors = np.linalg.eigh(stiffness / np.outer(root, root))
+            # the constant belongs to 0, to the last digit, so that mass is conserved to rounding
+            constant = np.where(np.arange(len(root)) % (grid.degree + 1), 0.0, root)
+            vectors[:, 0] = constant / np.linalg.norm(constant)
+            vectors[:, 1:] -= np.outer(vectors[:, 0], vectors[:, 0] @ vectors[:, 1:])
+            eigenvalues[0] = 0.0
             values.append(eigenvalues)
             into.append(vectors.T * root)
             back.append(vectors / root[:, None])

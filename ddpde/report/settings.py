@@ -61,12 +61,23 @@ def _discretisation(settings: dict[str, Any]) -> Rows:
     return [
         ("Space", _first(SPACES.get(settings["space"], settings["space"]))),
         ("Degree", str(settings["degree"])),
-        ("Cells", meshed(settings)),
+        ("Cells", meshed(settings) + ", at first" * bool(_moving(settings))),
+        *_moving(settings),
         ("Unknowns", grouped(settings["unknowns"])),
         ("Time", _first(method(settings["method"]))),
         ("Step", step),
         ("MPI ranks", str(settings["ranks"])),
     ]
+
+
+def _moving(settings: dict[str, Any]) -> Rows:
+    """What makes the mesh change, where it does."""
+    rows = []
+    if settings.get("adapt"):
+        rows.append(("Mesh", f"follows the law, tolerance {short(settings['adapt'])} in L¹"))
+    if settings.get("grow"):
+        rows.append(("Box", f"grows where its end holds more than {short(settings['grow'])}"))
+    return rows
 
 
 def _solution(run: dict[str, Any]) -> Rows:

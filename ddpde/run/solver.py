@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from ddpde.comm import log, progress
 from ddpde.errors import ProblemError, SolverError
 from ddpde.flow import EulerianFlow, LagrangianFlow, SemiDiscrete
 from ddpde.problem import Problem
+from ddpde.run.adaptation import Adaptation
 from ddpde.run.clock import Clock
 from ddpde.run.trajectory import Recorder, Trajectory
+from ddpde.space import Space
 from ddpde.step import METHODS, MethodOfLines
 
 SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
@@ -40,6 +43,9 @@ class SolverOptions:
     degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS`, or "auto".
     rtol: tolerance of a time step relative to the largest initial density; dt: fixed step
     instead of an adaptive one.
+    adapt: tolerance of the law's L1 error on its mesh, which then follows the law; adapt_depth:
+    how often a cell of the given mesh may be halved. grow: mass in the cells at an end of a box
+    beyond which the box grows there.
     """
 
     space: str = "eulerian"
@@ -47,6 +53,9 @@ class SolverOptions:
     method: str = "auto"
     rtol: float = 1e-6
     dt: float | None = None
+    adapt: float | None = None
+    adapt_depth: int = 10
+    grow: float | None = None
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
@@ -59,6 +68,12 @@ class SolverOptions:
             raise ProblemError(f"rtol = {self.rtol}", "between 0 and 1")
         if self.dt is not None and not self.dt > 0:
             raise ProblemError(f"dt = {self.dt}", "a positive step")
+        for name in ("adapt", "grow"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ProblemError(f"{name} = {value}", "between 0 and 1")
+        if not 1 <= self.adapt_depth <= 20:
+            raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 20")
 
     @property
     def feature_tolerance(self) -> float:
@@ -91,17 +106,22 @@ def solve(
     clock = Clock(problem.schedule)
     stops = clock.s_of(outputs)
     started = time.monotonic()
-    flow: SemiDiscrete = SPACES[options.space](
-        problem, mesh, options.degree, options.feature_tolerance
+    adaptation = _adaptation(problem, mesh, options)
+    flow: SemiDiscrete = (
+        adaptation.flow
+        if adaptation
+        else SPACES[options.space](problem, mesh, options.degree, options.feature_tolerance)
     )
     method = _method(options, flow)
-    stepper = MethodOfLines(flow, METHODS[method], rtol=options.rtol, dt=options.dt)
+    stepper = _integrator(options, method, flow)
     described = {
         **asdict(options),
         "method": method,
         "problem": problem.name,
         "parameters": problem.parameters,
-        "cells": mesh.topology.index_map(mesh.topology.dim).size_global,
+        "cells": (adaptation.flow.space.mesh if adaptation else mesh)
+        .topology.index_map(mesh.topology.dim)
+        .size_global,
         "cell": mesh.topology.cell_name(),
         "unknowns": flow.state.getSize(),
         "features": flow.energy.size,
@@ -115,20 +135,38 @@ def solve(
         good, good_t = flow.state.duplicate(), 0.0
         flow.state.copy(good)
 
+        def size() -> dict[str, float]:
+            return {"cells": adaptation.cells} if adaptation else {}
+
         def on_step(s: float, ds: float, u) -> bool:  # type: ignore[no-untyped-def]
             nonlocal good_t
-            row = {"t": clock.t_of(s, t), "dt": ds, **flow.diagnostics(u)}
+            row = {"t": clock.t_of(s, t), "dt": ds, **flow.diagnostics(u), **size()}
             _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
             u.copy(good)
             good_t = row["t"]
             recorder.step(row)
             bar.to(s / stops[-1] if stops[-1] else 1.0)
-            return not interrupted()
+            if adaptation:
+                adaptation.consider(u)
+            return not interrupted() and not (adaptation and adaptation.due)
 
-        recorder.step({"t": 0.0, "dt": 0.0, **flow.diagnostics(flow.state)})
+        def reached(stop: float) -> bool:
+            """Advance to `stop`, on as many meshes as it takes; False where interrupted."""
+            nonlocal flow, stepper, good
+            while not stepper.advance(stop, on_step):
+                if not adaptation or not adaptation.due or interrupted():
+                    return False
+                flow, old = adaptation.follow(), stepper
+                good = flow.state.duplicate()
+                flow.state.copy(good)
+                stepper = _integrator(options, method, flow, previous=old)
+                old.close()
+            return True
+
+        recorder.step({"t": 0.0, "dt": 0.0, **flow.diagnostics(flow.state), **size()})
         try:
             for t, stop in zip(outputs, stops, strict=True):
-                if t > 0 and not stepper.advance(stop, on_step):
+                if t > 0 and not reached(stop):
                     finished = False
                     break
                 recorder.output(flow.law(t, flow.state))
@@ -175,6 +213,30 @@ def output_times(times: Sequence[float] | None, t_end: float | None) -> np.ndarr
     if np.any(np.diff(wanted) <= 0):
         raise ProblemError(f"times = {list(times)}", "they must increase")
     return wanted if wanted[0] == 0.0 else np.concatenate([[0.0], wanted])
+
+
+def _adaptation(problem: Problem, mesh: dmesh.Mesh, options: SolverOptions) -> Adaptation | None:
+    """What changes the mesh as the law moves; None where it stays."""
+    if options.adapt is None and options.grow is None:
+        return None
+    if options.space != "eulerian":
+        raise ProblemError(
+            f"adapt and grow do not go with space = {options.space!r}", 'use space = "eulerian"'
+        )
+    return Adaptation(
+        problem,
+        Space(mesh, options.degree, problem.periods),
+        partial(EulerianFlow, problem, degree=options.degree, tolerance=options.feature_tolerance),
+        tolerance=options.adapt,
+        depth=options.adapt_depth,
+        rim=options.grow,
+    )
+
+
+def _integrator(
+    options: SolverOptions, method: str, flow: SemiDiscrete, previous: MethodOfLines | None = None
+) -> MethodOfLines:
+    return MethodOfLines(flow, METHODS[method], rtol=options.rtol, dt=options.dt, previous=previous)
 
 
 def _method(options: SolverOptions, flow: SemiDiscrete) -> str:

@@ -12,6 +12,7 @@ except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an 
         "conda install -c conda-forge fenics-dolfinx",
     ) from error
 
+from ddpde.space.adaptive import AdaptiveMesh, adaptive_mesh
 from ddpde.space.facets import Facets
 from ddpde.space.law import Law, gather
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
@@ -21,6 +22,7 @@ from ddpde.space.spaces import Space
 from ddpde.space.tensor import TensorGrid, tensor_grid
 
 __all__ = [
+    "AdaptiveMesh",
     "BoxRecipe",
     "CellQuadrature",
     "Facets",
@@ -29,6 +31,7 @@ __all__ = [
     "Recipe",
     "Space",
     "TensorGrid",
+    "adaptive_mesh",
     "annulus",
     "ball",
     "box",

@@ -33,19 +33,29 @@ OnStep = Callable[[float, float, PETSc.Vec], bool]
 
 
 class MethodOfLines:
-    """Advances `flow.state` in place; adaptive to `rtol`, or with the fixed step `dt`."""
+    """Advances `flow.state` in place; adaptive to `rtol`, or with the fixed step `dt`.
+
+    Starts at 0, or goes on from the time and with the step of the `previous` integrator.
+    """
 
     def __init__(
-        self, flow: SemiDiscrete, method: Method, *, rtol: float, dt: float | None = None
+        self,
+        flow: SemiDiscrete,
+        method: Method,
+        *,
+        rtol: float,
+        dt: float | None = None,
+        previous: MethodOfLines | None = None,
     ) -> None:
         self._flow = flow
         self.method = method
         self._u = flow.state
         self._fixed = dt
-        self._dt = dt or self._first_step(method, rtol)
+        self._dt = dt or (previous._dt if previous else self._first_step(method, rtol))
         self._stop = False
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
+        ts.setTime(previous._ts.getTime() if previous else 0.0)
         ts.setType(method.family)
         if method.implicit:
             ts.setARKIMEXType(method.scheme)

@@ -20,8 +20,9 @@ class Solutions:
     (Of the free energy, where there is no network.)
 
     Each error is the difference to an actual second computation (mesh: half the cells or one
-    degree less; time: ten times the tolerance; truncation: a wider box), so it bounds the
-    error of the main solution wherever refinement helps at all. nan: not measured.
+    degree less, or ten times the tolerance of one that adapts; time: ten times the tolerance;
+    truncation: a wider box), so it bounds the error of the main solution wherever refinement
+    helps at all. nan: not measured.
     """
 
     main: Trajectory
@@ -59,6 +60,8 @@ def _companions(
     mesh: Recipe, options: SolverOptions, problem: Problem
 ) -> dict[str, tuple[Recipe | None, SolverOptions]]:
     coarse: tuple[Recipe | None, SolverOptions] = (mesh.coarser(), options)
+    if options.adapt is not None:
+        coarse = (mesh, replace(options, adapt=min(0.5, 10 * options.adapt)))
     if coarse[0] is None:
         lower_degree = replace(options, degree=options.degree - 1) if options.degree > 1 else None
         coarse = (mesh, lower_degree) if lower_degree else (None, options)

@@ -1,0 +1,141 @@
+"""A mesh that follows the law, and a box that grows before the law reaches its end.
+
+After each step the L1 error of the density on its mesh is estimated, cell by cell, from the decay
+of the coefficients. Where it is too large, or could be afforded with far fewer cells, the mesh is
+changed so that all cells have about the same error, a quarter of the tolerance together, and the
+density is projected onto the new mesh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from petsc4py import PETSc
+
+from ddpde.errors import MeshError, ProblemError
+from ddpde.flow import EulerianFlow
+from ddpde.problem import Problem
+from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
+
+_AIM = 0.25  # of the tolerance: what a new mesh is made for
+_MOST = 0.6  # of the tolerance: with more, the mesh is changed
+_WORTHWHILE = 0.7  # of the cells: a mesh with more is not worth the change
+_PATIENCE = 5  # steps between two changes that only save cells
+_DRAWS = 4096  # of the initial law, which show where to look for it
+_CROWD = 0.2  # part of the draws in a piece beyond which it is halved unseen
+_STRIDE = 3  # halvings of a piece at a time
+_ROUNDS = 20  # of growth for the initial law
+
+
+class Adaptation:
+    """The flow of `problem` on meshes that follow its law.
+
+    space: of the density on the user's mesh; build: the flow on a mesh, from its `start`
+    coefficients or the initial law; tolerance: of the law's L1 error on its mesh, None to keep the mesh as it is; depth: how often
+    a cell of the given mesh may be halved; rim: the mass in the cells at an end of the box beyond
+    which it grows there, None for never.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        space: Space,
+        build: Callable[..., EulerianFlow],
+        *,
+        tolerance: float | None,
+        depth: int,
+        rim: float | None,
+    ) -> None:
+        self._problem, self._build = problem, build
+        self._tolerance, self._rim = tolerance, rim
+        depth = depth if tolerance is not None else 0
+        self._now = adaptive_mesh(space, depth)
+        if rim is not None and not self._now.may_grow:
+            raise MeshError(
+                "this mesh cannot grow",
+                "take a box of intervals, quadrilaterals or hexahedra, or leave grow out",
+            )
+        self._seek(depth)
+        self._next, self._age = self._now, 0
+        self.flow = build(mesh=self._now.space.mesh)
+
+    @property
+    def due(self) -> bool:
+        """Whether `consider` found that the mesh should change."""
+        return self._next is not self._now
+
+    @property
+    def cells(self) -> int:
+        """The number of cells of the present mesh, on all ranks."""
+        mesh = self.flow.space.mesh
+        return mesh.topology.index_map(mesh.topology.dim).size_global
+
+    def consider(self, u: PETSc.Vec) -> None:
+        """Look at the density after a step."""
+        self._age += 1
+        coefficients = u.getArray(readonly=True).reshape(self.flow.local_shape)
+        self._next = self._changed(coefficients, patient=self._age < _PATIENCE)
+
+    def follow(self) -> EulerianFlow:
+        """The flow on the mesh that is due, its state the law so far."""
+        old, new = self._now, self._next
+        u = self.flow.state.getArray(readonly=True).reshape(self.flow.local_shape)
+        flow = self._build(mesh=new.space.mesh, start=old.transfer(u, new))
+        flow.truncated_mass = self.flow.truncated_mass
+        self._now, self.flow, self._age = new, flow, 0
+        return flow
+
+    def _changed(self, u: np.ndarray, *, patient: bool) -> AdaptiveMesh:
+        """The mesh that the coefficients u ask for; the present one where it will do."""
+        now = new = self._now
+        if self._tolerance is not None:
+            errors = now.errors(u)
+            halvings = self._halvings(errors, self._tolerance)
+            coarse = now.total(errors) > _MOST * self._tolerance
+            if coarse or not patient:
+                few = _WORTHWHILE * now.cells(np.zeros_like(halvings))
+                if coarse or now.cells(halvings) < few:
+                    new = now.changed(halvings)
+        if self._rim is not None:
+            sides = now.rims(u) > self._rim
+            sides[[period is not None for period in self._problem.periods]] = False
+            new = new.grown(sides.astype(int), self._problem.lower)
+        return new
+
+    def _halvings(self, errors: np.ndarray, tolerance: float) -> np.ndarray:
+        """How often to halve each piece (negative: to double it) for equal errors in all."""
+        mesh = self._now
+        order = mesh.space.degree + 1 + mesh.gain
+        size = np.log2(np.maximum(errors, 1e-300))
+        halvings = np.zeros(len(errors), dtype=int)
+        for _ in range(4):  # the more pieces there are, the less each may have
+            pieces = mesh.total(2.0 ** (mesh.gain * halvings))
+            wanted = np.ceil((size - np.log2(_AIM * tolerance / pieces)) / order)
+            halvings = np.clip(wanted, -1, np.minimum(mesh.room, _STRIDE)).astype(int)
+        return halvings
+
+    def _seek(self, depth: int) -> None:
+        """Find the initial law, which may be far narrower than a cell, or outside the box."""
+        draws = self._draws()
+        if draws is not None:
+            if self._rim is not None:
+                self._now = self._now.reaching(draws, self._problem.lower)
+            for _ in range(depth if self._tolerance is not None else 0):
+                crowded = (self._now.crowds(draws) > _CROWD) & (self._now.room > 0)
+                self._now = self._now.changed(crowded.astype(int))
+        for _ in range(depth + _ROUNDS):
+            start = self._now.space.project(self._problem.initial_density)
+            new = self._changed(start, patient=False)
+            if new is self._now:
+                break
+            self._now = new
+
+    def _draws(self) -> np.ndarray | None:
+        """Mesh coordinates (n, k) drawn from the initial law; None where it cannot be sampled."""
+        law = self._problem.initial
+        normals = np.random.default_rng(0).standard_normal((_DRAWS, law.dim))
+        try:
+            return self._problem.coordinates(law.sample(normals))
+        except ProblemError:
+            return None
