@@ -15,6 +15,7 @@ from petsc4py import PETSc
 
 from ddpde.errors import MeshError, ProblemError
 from ddpde.flow import EulerianFlow
+from ddpde.flow.checks import check_mesh
 from ddpde.problem import Problem
 from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
 
@@ -32,9 +33,9 @@ class Adaptation:
     """The flow of `problem` on meshes that follow its law.
 
     space: of the density on the user's mesh; build: the flow on a mesh, from its `start`
-    coefficients or the initial law; tolerance: of the law's L1 error on its mesh, None to keep the mesh as it is; depth: how often
-    a cell of the given mesh may be halved; rim: the mass in the cells at an end of the box beyond
-    which it grows there, None for never.
+    coefficients or the initial law. tolerance: of the law's L1 error on its mesh, None to keep the
+    mesh as it is; depth: how often a cell of the given mesh may be halved; rim: the mass in the
+    cells at an end of the box beyond which it grows there, None for never.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Adaptation:
         depth: int,
         rim: float | None,
     ) -> None:
+        check_mesh(problem, space.mesh)
         self._problem, self._build = problem, build
         self._tolerance, self._rim = tolerance, rim
         depth = depth if tolerance is not None else 0
