@@ -148,6 +148,7 @@ def solve(
             bar.to(s / stops[-1] if stops[-1] else 1.0)
             if adaptation:
                 adaptation.consider(u)
+                stepper.rescale()  # a law that starts narrow has a peak that soon means nothing
             return not interrupted() and not (adaptation and adaptation.due)
 
         def reached(stop: float) -> bool:

@@ -63,8 +63,8 @@ class MethodOfLines:
         else:
             ts.setRKType(method.scheme)
         ts.setRHSFunction(self._explicit_part, self._u.duplicate())
-        scale = self._u.norm(PETSc.NormType.INFINITY)
-        ts.setTolerances(rtol=rtol, atol=rtol * scale)
+        self._rtol = rtol
+        self.rescale()
         _set_options(ts, ts_adapt_type="none" if dt else "basic", ts_adapt_wnormtype="infinity")
         ts.setMaxSteps(2**30)
         ts.setExactFinalTime(PETSc.TS.ExactFinalTime.MATCHSTEP)
@@ -98,6 +98,11 @@ class MethodOfLines:
                 "loosen rtol, or refine the mesh",
             )
         return not self._stop
+
+    def rescale(self) -> None:
+        """Take the tolerance relative to the largest density of the present state."""
+        scale = self._u.norm(PETSc.NormType.INFINITY)
+        self._ts.setTolerances(rtol=self._rtol, atol=self._rtol * scale)
 
     def close(self) -> None:
         """Free what PETSc holds: its callbacks would keep the flow and its mesh alive for ever."""

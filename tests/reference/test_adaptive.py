@@ -68,7 +68,7 @@ def test_narrow_law_in_the_plane():
     run = ddpde.solve(
         narrow(2),
         ddpde.box([-6, -6], [6, 6], cells=[12, 12]),
-        times=[1e-3, 0.1],
+        times=[1e-3, 0.1, 1.0],
         degree=4,
         rtol=1e-5,
         adapt=2e-3,
@@ -102,7 +102,7 @@ def test_a_law_that_crosses_the_domain():
     law = GaussianLaw((-4.0,), (0.05,))
     problem = Problem("wind", law, potential=lambda x: -4.0 * x[:, 0], temperature=1e-4)
     mesh = ddpde.interval(-6, 6, cells=12)
-    run = ddpde.solve(problem, mesh, times=[1.0, 2.0], degree=5, rtol=1e-6, adapt=1e-4)
+    run = ddpde.solve(problem, mesh, times=[0.5, 1.0], degree=5, rtol=1e-6, adapt=1e-4)
     for law, t in zip(run.laws, run.times, strict=True):
         assert error(law, -4.0 + 4.0 * t, 0.05**2 + 2e-4 * t) < 5e-4
         centres = law.geometry.mean(axis=1)[:, 0]
@@ -112,19 +112,19 @@ def test_a_law_that_crosses_the_domain():
 
 
 def test_a_box_that_grows_with_a_spreading_law():
-    law = GaussianLaw((0.5, 0.0), (0.4, 0.3))
+    law = GaussianLaw((0.5, 0.0), (0.5, 0.4))
     free = Problem("heat", law, potential=lambda x: 0.0 * x[:, 0], temperature=0.5)
-    mesh = ddpde.box([-2, -2], [3, 2], cells=[5, 4])
-    run = ddpde.solve(free, mesh, times=[1.0, 4.0], degree=5, rtol=1e-7, grow=1e-10)
+    mesh = ddpde.box([-2, -2], [3, 2], cells=[10, 8])
+    run = ddpde.solve(free, mesh, times=[0.5, 1.5], degree=4, rtol=1e-7, grow=1e-10)
     for law, t in zip(run.laws, run.times, strict=True):
-        for axis, (mean, std) in enumerate([(0.5, 0.4), (0.0, 0.3)]):
+        for axis, (mean, std) in enumerate([(0.5, 0.5), (0.0, 0.4)]):
             assert law.expectation(lambda x, a=axis: x[:, a]) == pytest.approx(mean, abs=1e-6)
             variance = law.expectation(lambda x, a=axis, m=mean: (x[:, a] - m) ** 2)
             assert variance == pytest.approx(std**2 + t, rel=1e-6)
     assert np.abs(run.history["mass"] - 1).max() < 1e-12
     x = run.laws[-1].geometry[..., 0]
-    assert x.min() < -8 and x.max() > 9
-    assert np.allclose(np.ptp(x, axis=1), 1.0)
+    assert x.min() < -5 and x.max() > 6
+    assert np.allclose(np.ptp(x, axis=1), 0.5)
 
 
 def test_a_box_grows_to_the_initial_law_and_keeps_natural_ends():
@@ -159,7 +159,7 @@ def test_the_circle():
 
 
 def test_order_in_time_survives_a_change_of_mesh():
-    """Fixed steps: the difference to twice the steps falls as the method's order says."""
+    """Fixed steps: the error of a moment falls as the method's order says."""
 
     def mean_square(steps):
         run = ddpde.solve(
@@ -171,14 +171,14 @@ def test_order_in_time_survives_a_change_of_mesh():
             degree=5,
             dt=1.0 / steps,
             method="imex3",
-            adapt=1e-7,
+            adapt=1e-8,
         )
         assert (np.diff(run.history["cells"]) != 0).any()
         return run.laws[-1].expectation(lambda x: x[:, 0] ** 2)
 
     decay = np.exp(-2.0)
     exact = (1.5**2 + 0.09) * decay + TEMPERATURE * (1 - decay)
-    found = np.abs([mean_square(n) - exact for n in (64, 128, 256)])
+    found = np.abs([mean_square(n) - exact for n in (32, 64, 128)])
     slopes = np.log2(found[:-1] / found[1:])
     assert slopes.min() > 2.7, (found, slopes)
 
