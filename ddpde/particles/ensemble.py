@@ -9,9 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Independent networks of one width at the save times.
+    """Independent systems of one width at the save times.
 
     times (n_times,); theta (n_times, replicas, N, D), in the precision of the training;
+    weights (n_times, replicas, N): particle i has mass weights/N (None: all have 1/N);
     wall: seconds that `train` took, of which `compile` went into compilation
     and the initial parameters.
     """
@@ -25,10 +26,11 @@ class Ensemble:
     theta: np.ndarray
     wall: float
     compile: float
+    weights: np.ndarray | None = None
 
     @property
     def replicas(self) -> int:
-        """How many networks were trained."""
+        """How many systems were simulated."""
         return self.theta.shape[1]
 
 

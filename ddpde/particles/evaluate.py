@@ -12,7 +12,8 @@ import numpy as np
 
 from ddpde.errors import ProblemError
 from ddpde.particles.backend import compiled, cores, precision
-from ddpde.particles.recursion import draw, network, root_key
+from ddpde.particles.forces import network
+from ddpde.particles.randomness import draw, root_key
 from ddpde.problem import DataLaw, DataSet, Problem, Unit
 
 BLOCK = 512  # samples drawn and evaluated together

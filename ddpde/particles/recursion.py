@@ -1,14 +1,10 @@
-"""The recursion of N particles and its random numbers, in JAX.
+"""The recursion of N particles, in JAX.
 
-    θ_i ← θ_i − s_k [ mean over the mini-batch of ∂_f ℓ(f(x), y) ∇σ(x; θ_i) + 2·ridge·θ_i ]
-              + √(2 T s_k) g_i,      f(x) = (1/N) Σ_i σ(x; θ_i),   s_k = ε ξ(kε),
+    θ_i ← θ_i − s_k ∇F'[μ](θ_i) + √(2 T s_k) g_i,     s_k = ε ξ(kε),
 
-the i = j term included. For the squared loss this is Mei et al. 2018, eq. (noisy SGD): with
-T = 2τ/D the noise is √(4 s_k τ/D), the one that belongs to their PDE.
-
-Random numbers are counters: a key is folded from (seed, width, replica), then stream, then step.
-So a replica is the same whatever runs beside it and however its steps are cut into chunks, and
-runs with different step sizes start from the same parameters and see the same sequence of data.
+with the network's part of F' on the samples of the step, then birth and death. For the squared
+loss and no other term this is Mei et al. 2018, noisy SGD: with T = 2τ/D the noise is
+√(4 s_k τ/D), the one that belongs to their PDE.
 """
 
 from __future__ import annotations
@@ -19,107 +15,140 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ddpde.errors import ProblemError
-from ddpde.problem import DataLaw, InitialLaw, Loss, Problem, Unit
+from ddpde.particles.birth_death import Reinjection, birth_death, reinject
+from ddpde.particles.forces import Cloud, Terms, external_force, network_force
+from ddpde.particles.gradient_noise import force_and_noise, own_samples_force
+from ddpde.particles.meanfield import at
+from ddpde.particles.randomness import (
+    BIRTH,
+    DATA,
+    GRADIENT_NOISE,
+    NOISE,
+    draw,
+    minibatches,
+    step_keys,
+)
 
-INITIAL, DATA, NOISE = 0, 1, 2  # streams of one replica
-
-
-def network(problem: Problem) -> tuple[Unit, DataLaw]:
-    """The unit and the data law of a problem that has them."""
-    if problem.unit is None or problem.data is None:
-        raise ProblemError(
-            f"problem {problem.name!r} has no network, so that there is nothing to train",
-            "give it a unit and a data law",
-        )
-    return problem.unit, problem.data
-
-
-def root_key(seed: int) -> jax.Array:
-    """The key that everything of one seed is folded from."""
-    return jax.random.key(seed, impl="threefry2x32")
+Advance = Callable[..., tuple[jax.Array, jax.Array]]
+# of a network: (j, θ (D, N), rate, cloud) -> s_k F' (N,) and s_k ∇F' (D, N) of its part
+Force = Callable[[jax.Array, jax.Array, jax.Array, Cloud | None], tuple[jax.Array, jax.Array]]
 
 
-def replica_keys(seed: int, width: int, first: int, count: int) -> jax.Array:
-    """Keys (count,) of the replicas first, first + 1, …"""
-    key = jax.random.fold_in(root_key(seed), width)
-    replicas = jnp.arange(first, first + count, dtype=jnp.uint32)
-    return jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas)
-
-
-def initial_parameters(law: InitialLaw, width: int, dtype: Any) -> Callable[[jax.Array], jax.Array]:
-    """A function of a replica's key: its θ at t = 0, transposed, (D, N)."""
-
-    def initial(key: jax.Array) -> jax.Array:
-        normals = jax.random.normal(jax.random.fold_in(key, INITIAL), (width, law.dim), dtype)
-        return law.sample(normals).T
-
-    return initial
-
-
-def draw(law: DataLaw, keys: jax.Array, count: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """`count` samples for each of the keys (K,): x (K, count, d), y (K, count)."""
-
-    def sources(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        normal_key, uniform_key = jax.random.split(key)
-        normals = jax.random.normal(normal_key, (count, law.normals), dtype)
-        return normals, jax.random.uniform(uniform_key, (count, law.uniforms), dtype)
-
-    normals, uniforms = jax.vmap(sources)(keys)
-    rows = len(keys) * count
-    x, y = law.draw(normals.reshape(rows, law.normals), uniforms.reshape(rows, law.uniforms))
-    return x.reshape(len(keys), count, law.input_dim), y.reshape(len(keys), count)
-
-
-def step_keys(key: jax.Array, stream: int, first: jax.Array, count: int) -> jax.Array:
-    """Keys (count,) of one replica's steps first, first + 1, … in a stream."""
-    key = jax.random.fold_in(key, stream)
-    steps = first + jnp.arange(count, dtype=jnp.uint32)
-    return jax.vmap(lambda k: jax.random.fold_in(key, k))(steps)
-
-
-def chunk(
-    unit: Unit,
-    data: DataLaw,
-    loss: Loss,
-    ridge: float,
-    temperature: float,
-    batch: int,
-    length: int,
-) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def advance(terms: Terms, forces: Callable[..., Force], reinjection: Reinjection | None) -> Advance:
     """A function that makes up to `length` steps of one replica.
 
-    (theta (D, N), key, first, steps, rates (length,)) -> (theta (D, N), all finite?): makes the
-    steps k = first … first + steps − 1 with s_k = rates[k − first].
-
-    θ is kept transposed, so that the particles lie along the fast axis: a product with a few
-    samples, and the update, then run at the speed of memory (2–3 times faster than (N, D) for
-    one sample). The samples of a chunk are drawn together, in front of the loop; the noise,
-    which is N·D numbers a step, within it.
+    (theta (D, N), key, first, steps, rates (length,), step_size, path) -> (theta, all finite?):
+    makes the steps k = first … first + steps − 1 with s_k = rates[k − first]. `path` is a given
+    law over time (`LawPath.arrays`), or None.
+    `forces(key, first, length, dtype, step_size)` prepares the network's part; what it draws
+    together for the chunk stands in front of the loop.
     """
 
-    def advance(
-        theta: jax.Array, key: jax.Array, first: jax.Array, steps: jax.Array, rates: jax.Array
+    def run(
+        theta: jax.Array,
+        key: jax.Array,
+        first: jax.Array,
+        steps: jax.Array,
+        rates: jax.Array,
+        step_size: jax.Array,
+        path: Any,
     ) -> tuple[jax.Array, jax.Array]:
-        dtype = theta.dtype
-        x, y = draw(data, step_keys(key, DATA, first, length), batch, dtype)
-        noise_key = jax.random.fold_in(key, NOISE)
+        force = forces(key, first, len(rates), theta.dtype, step_size)
+        noise_key, birth_key = (jax.random.fold_in(key, s) for s in (NOISE, BIRTH))
 
         def step(j: jax.Array, theta: jax.Array) -> jax.Array:
-            rate = rates[j]
-            outputs, pullback = jax.vjp(lambda t: unit(x[j], t.T), theta)  # outputs (N, batch)
-            slope = loss.derivative(outputs.mean(axis=0), y[j])
-            # the step size goes in here, where it multiplies `batch` numbers instead of N·D
-            (change,) = pullback(jnp.broadcast_to(rate * slope / batch, outputs.shape))
+            rate, k = rates[j], first + j
+            cloud = at(path, k.astype(theta.dtype) * step_size)
+            value, change = force(j, theta, rate, cloud)
             new = theta - change
-            if ridge:
-                new = new - (2.0 * ridge * rate) * theta
-            if temperature:
-                g = jax.random.normal(jax.random.fold_in(noise_key, first + j), theta.shape, dtype)
-                new = new + jnp.sqrt(2.0 * temperature * rate) * g
+            if terms.ridge:
+                new = new - (2.0 * terms.ridge * rate) * theta
+            if terms.potential is not None or terms.interaction is not None:
+                more, gradient = external_force(terms, theta, cloud)
+                value, new = value + rate * more, new - rate * gradient
+            if terms.temperature:
+                g = jax.random.normal(jax.random.fold_in(noise_key, k), theta.shape, theta.dtype)
+                new = new + jnp.sqrt(2.0 * terms.temperature * rate) * g
+            if terms.birth_death or reinjection is not None:
+                value = value + (terms.ridge * rate) * (theta * theta).sum(axis=0)
+                excess = value - value.mean()
+                keys = jax.random.split(jax.random.fold_in(birth_key, k))
+                if reinjection is not None:
+                    new = reinject(keys[0], new, reinjection.rate * excess, reinjection.law)
+                if terms.birth_death:
+                    new = birth_death(keys[1], new, terms.birth_death * excess)
             return new
 
         theta = jax.lax.fori_loop(jnp.uint32(0), steps, step, theta)
         return theta, jnp.isfinite(theta).all()
 
-    return advance
+    return run
+
+
+def no_network(*_: Any) -> Force:
+    """Forces of a problem without a network."""
+    return lambda j, theta, rate, cloud: (
+        jnp.zeros(theta.shape[1], theta.dtype),
+        jnp.zeros_like(theta),
+    )
+
+
+def on_minibatches(terms: Terms, sampling: str, batch: int) -> Callable[..., Force]:
+    """Forces on `batch` samples a step, the same for all neurons."""
+
+    def prepare(key: jax.Array, first: jax.Array, length: int, dtype: Any, _: Any) -> Force:
+        x, y = minibatches(terms.network[1], sampling, key, first, length, batch, dtype)
+        # the step size goes in at the samples, where it multiplies `batch` numbers, not N·D
+        return lambda j, theta, rate, cloud: network_force(
+            terms, theta, x[j], y[j], rate / batch, cloud=cloud
+        )
+
+    return prepare
+
+
+def on_nodes(terms: Terms, *_: Any) -> Callable[..., Force]:
+    """Forces on the whole data set, or the law's quadrature."""
+    nodes = terms.network[1].nodes()
+
+    def prepare(key: jax.Array, first: jax.Array, length: int, dtype: Any, _: Any) -> Force:
+        x, y, p = (jnp.asarray(a, dtype) for a in (nodes.x, nodes.y, nodes.weights))
+        return lambda j, theta, rate, cloud: network_force(
+            terms, theta, x, y, rate * p, cloud=cloud
+        )
+
+    return prepare
+
+
+def on_own_samples(terms: Terms, batch: int) -> Callable[..., Force]:
+    """Forces on `batch` fresh samples for each neuron and step."""
+
+    def prepare(key: jax.Array, first: jax.Array, length: int, dtype: Any, _: Any) -> Force:
+        keys = step_keys(key, DATA, first, length)
+
+        def force(j: jax.Array, theta: jax.Array, rate: jax.Array, cloud: Cloud | None) -> Any:
+            width = theta.shape[1]
+            x, y = draw(terms.network[1], keys[j][None], width * batch, dtype)
+            x, y = x.reshape(width, batch, -1), y.reshape(width, batch)
+            return own_samples_force(terms, theta, x, y, rate / batch, cloud)
+
+        return force
+
+    return prepare
+
+
+def with_gradient_noise(terms: Terms, common: bool, scale: float) -> Callable[..., Force]:
+    """Forces on the nodes, and the noise rate·(scale/ε)^{1/2} Σ^{1/2} g."""
+    nodes = terms.network[1].nodes()
+
+    def prepare(key: jax.Array, first: jax.Array, length: int, dtype: Any, eps: jax.Array) -> Force:
+        x, y, p = (jnp.asarray(a, dtype) for a in (nodes.x, nodes.y, nodes.weights))
+        keys = step_keys(key, GRADIENT_NOISE, first, length)
+        amplitude = jnp.sqrt(scale / eps)
+
+        def force(j: jax.Array, theta: jax.Array, rate: jax.Array, cloud: Cloud | None) -> Any:
+            mean, noise = force_and_noise(terms, theta, x, y, p, keys[j], common, cloud)
+            return jnp.zeros(theta.shape[1], dtype), rate * (mean + amplitude * noise)
+
+        return force
+
+    return prepare

@@ -1,25 +1,30 @@
-"""Training of finite networks: many replicas, saved at requested times."""
+"""Finite-N training: many replicas, saved at requested times."""
 
 from __future__ import annotations
 
 import operator
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from ddpde.errors import ProblemError, SolverError
-from ddpde.particles.backend import compiled, cores, groups, precision
+from ddpde.particles import checkpoint as restart
+from ddpde.particles.crew import Crew
 from ddpde.particles.ensemble import Ensemble, Interrupted
-from ddpde.particles.recursion import chunk, initial_parameters, network, replica_keys
+from ddpde.particles.gradient_flow import integrals
+from ddpde.particles.meanfield import LawPath
+from ddpde.particles.ranks import Ranks
+from ddpde.particles.systems import SGD, Langevin, System
 from ddpde.problem import Problem
+from ddpde.problem.problem import constant
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 DTYPES = ("float32", "float64")
-# parts of a problem that SGD cannot follow
-BEYOND = ("potential", "interaction", "internal", "birth_death")
 
 
 def train(
@@ -30,146 +35,157 @@ def train(
     step_size: float,
     times: Sequence[float] | np.ndarray,
     seed: int,
+    system: System | None = None,
     batch: int = 1,
     dtype: str = "float32",
+    law: LawPath | None = None,
+    start: np.ndarray | None = None,
+    comm: MPI.Comm | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: float = 60.0,
     progress: Callable[[int], object] | None = None,
     first_replica: int = 0,
 ) -> Ensemble:
-    """One-pass SGD of `replicas` independent networks of `width` neurons.
+    """`replicas` independent systems of `width` particles.
 
-    Parameters stand at their initial law at t = 0; step k of size s_k = step_size · ξ(k step_size)
-    leads to t = (k + 1) step_size. Every step sees `batch` fresh samples of `problem.data` (of a
-    data set: drawn with replacement). Noise and regularisation are the problem's.
+    system: what is simulated, see `ddpde.particles`; by default `SGD()` for a network,
+    `Langevin()` for a problem without one. Noise and regularisation are the problem's.
 
-    times: save times, increasing multiples of step_size; 0 is allowed.
+    Particles stand at their initial law at t = 0, or at `start` ((replicas,) N, D); step k of
+    size s_k = step_size · ξ(k step_size) leads to t = (k + 1) step_size. `batch`: samples a step.
+    times: save times, increasing multiples of step_size; 0 is allowed. Only these are kept.
     seed, width and a replica's number determine its initial parameters and its random numbers:
-    neither the other replicas nor the save times matter. `first_replica` numbers them, so that
-    several processes can share the work.
-    progress: called with the number of steps done, several times a second.
+    neither the other replicas nor the save times nor the number of ranks matter.
+    law: takes the place of the particles' own law in every force: mean-field copies, with the
+    samples and the noise that the particles of the same seed, width and replica see.
+    comm: the replicas are spread over its ranks; all ranks get them all.
+    checkpoint: a file that the state is written to every `checkpoint_every` seconds and after
+    Ctrl-C; where it exists already, the training goes on from there, bit by bit.
+    first_replica: number of the first one. progress: called with the number of steps done.
 
     Ctrl-C raises `Interrupted` (a KeyboardInterrupt) with the times reached in `.ensemble`.
     """
-    start = time.perf_counter()
+    start_clock = time.perf_counter()
     width, replicas = _integer("width", width), _integer("replicas", replicas)
     batch = _integer("batch", batch)
     seed, first_replica = _integer("seed", seed, 0), _integer("first_replica", first_replica, 0)
     if str(dtype) not in DTYPES:
         raise ProblemError(f"dtype = {dtype!r}: one of {', '.join(DTYPES)}")
-    network(problem)
-    for name in BEYOND:
-        if getattr(problem, name, None):
-            raise ProblemError(f"SGD does not know the {name} of problem {problem.name!r}")
+    if system is None:
+        system = SGD() if problem.unit is not None else Langevin()
+    system.check(problem, batch)
+    dim = problem.initial.dim
+    _check_law(system, law, dim)
+    start = _start(start, replicas, width, dim)
     times, saves = _save_steps(times, step_size)
-    saved = np.empty((len(saves), replicas, width, problem.initial.dim), dtype)
-    reached = 0
-    crew: _Crew | None = None
+    ranks = Ranks(comm, replicas)
+    mine = ranks.mine
+    run = {
+        "problem": problem.name,
+        "parameters": repr(problem.parameters),
+        "system": repr(system),
+        "law": law is not None,
+        "start": None if start is None else float(start.sum()),
+        "temperature": problem.temperature,
+        "ridge": problem.ridge,
+        "birth_death": problem.birth_death,
+        "width": width,
+        "replicas": replicas,
+        "first_replica": first_replica,
+        "seed": seed,
+        "batch": batch,
+        "dtype": str(dtype),
+        "step_size": float(step_size),
+        "times": times.tolist(),
+    }
+    file = None if checkpoint is None else Path(checkpoint)
+    kept = None if file is None else ranks.together(lambda: restart.read(file, run))
+    saved: list[np.ndarray] = [] if kept is None else [s[mine] for s in kept.saved]
+    crew: Crew | None = None
+    done = 0
 
-    def ensemble() -> Ensemble:
+    def ensemble(parts: list[np.ndarray]) -> Ensemble:
+        states = np.stack(parts) if parts else np.empty((0, replicas, dim, width), dtype)
         return Ensemble(
             problem=problem.name,
             width=width,
             step_size=float(step_size),
             batch=batch,
             seed=seed,
-            times=times[:reached],
-            theta=saved[:reached],
-            wall=time.perf_counter() - start,
+            times=times[: len(parts)],
+            theta=np.ascontiguousarray(np.swapaxes(states[:, :, :dim], 2, 3)),
+            weights=system.weights(states, dim) if parts else None,
+            wall=time.perf_counter() - start_clock,
             compile=crew.compile if crew is not None else 0.0,
         )
 
+    def keep() -> None:
+        assert crew is not None and file is not None
+        states = ranks.gather(crew.states)
+        everything = [ranks.gather(s) for s in saved]
+        if ranks.first:
+            stack = np.stack(everything) if everything else np.empty((0, *states.shape), dtype)
+            restart.write(file, run, restart.Kept(done, states, stack))
+
     try:
-        crew = _Crew(problem, width, replicas, first_replica, seed, batch, dtype, saves)
-        done = 0
-        for save in saves:
+        with ranks.agree():
+            crew = Crew(
+                problem, system, width, len(range(replicas)[mine]), first_replica + mine.start,
+                seed, batch, dtype, step_size, _chunk_length(problem, system, width, batch, saves),
+                law, None if start is None else start[mine],
+            )  # fmt: skip
+        if kept is not None:
+            crew.states, done = kept.states[mine], kept.done
+        last_write = time.monotonic()
+        for save in saves[len(saved) :]:
             while done < save:
                 steps = min(crew.length, save - done)
-                finite = crew.advance(done, steps, _rates(problem, step_size, done, steps))
-                done += steps
-                _check(finite, first_replica, done, step_size)
+                with ranks.agree():
+                    finite = crew.advance(
+                        done, steps, _rates(problem, system, step_size, done, steps)
+                    )
+                    done += steps
+                    _check(finite, first_replica + mine.start, done, step_size)
                 if progress is not None:
                     progress(done)
-            crew.copy_to(saved[reached])
-            reached += 1
+                if file is not None and ranks.any(time.monotonic() - last_write > checkpoint_every):
+                    keep()
+                    last_write = time.monotonic()
+            saved.append(crew.states)
+        if file is not None:
+            keep()
     except KeyboardInterrupt:
-        raise Interrupted(ensemble()) from None
-    return ensemble()
+        if file is not None and crew is not None and ranks.alone:
+            keep()
+        raise Interrupted(ensemble(saved)) from None
+    return ensemble([ranks.gather(s) for s in saved])
 
 
-class _Crew:
-    """All replicas at one time, and the compiled function that moves them on."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        width: int,
-        replicas: int,
-        first_replica: int,
-        seed: int,
-        batch: int,
-        dtype: str,
-        saves: list[int],
-    ) -> None:
-        self._dtype = np.dtype(dtype)
-        self._groups = groups(replicas)
-        self.length = _chunk_length(problem, width, batch, saves)
-        parts = *network(problem), problem.loss, problem.ridge, problem.temperature
-        with precision(self._dtype):
-            keys = replica_keys(seed, width, first_replica, replicas)
-            self._keys = [keys[g] for g in self._groups]
-            together = isinstance(self._groups[0], slice)
-            begin = compiled(_initial, together, problem.initial, width, self._dtype)
-            self._move = compiled(_move, together, *parts, batch, self.length)
-            start = time.perf_counter()
-            self._theta = [begin(key) for key in self._keys]
-            if saves[-1] > 0:
-                still = (np.uint32(0), np.uint32(0), np.zeros(self.length, self._dtype))
-                jax.block_until_ready(self._move(self._theta[0], self._keys[0], *still))
-            self.compile = time.perf_counter() - start
-
-    def advance(self, first: int, steps: int, rates: np.ndarray) -> np.ndarray:
-        """Make the steps first … first + steps − 1; whether each replica (R,) stayed finite."""
-        padded = np.zeros(self.length, self._dtype)
-        padded[:steps] = rates
-
-        def one(theta: jax.Array, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
-            with precision(self._dtype):
-                theta, finite = self._move(theta, key, np.uint32(first), np.uint32(steps), padded)
-                return theta, np.atleast_1d(finite)  # waits for the result, in this thread
-
-        with ThreadPoolExecutor(min(cores(), len(self._groups))) as pool:
-            results = list(pool.map(one, self._theta, self._keys))
-        self._theta = [theta for theta, _ in results]
-        return np.concatenate([finite for _, finite in results])
-
-    def copy_to(self, out: np.ndarray) -> None:
-        """Write the parameters to out (R, N, D)."""
-        for g, theta in zip(self._groups, self._theta, strict=True):
-            out[g] = np.swapaxes(np.asarray(theta), -1, -2)
-
-
-def _initial(together: bool, *parts: Any) -> Callable[..., Any]:
-    initial = initial_parameters(*parts)
-    return jax.vmap(initial) if together else initial
-
-
-def _move(together: bool, *parts: Any) -> Callable[..., Any]:
-    move = chunk(*parts)
-    return jax.vmap(move, in_axes=(0, 0, None, None, None)) if together else move
-
-
-def _chunk_length(problem: Problem, width: int, batch: int, saves: list[int]) -> int:
+def _chunk_length(
+    problem: Problem, system: System, width: int, batch: int, saves: list[int]
+) -> int:
     """Steps a call: long enough to hide its cost, short enough for Ctrl-C and memory."""
-    unit, law = network(problem)
-    work = width * batch * (unit.dim + 8)
+    dim, memory = problem.initial.dim, 1
+    work = width * system.samples(problem, batch, width) * (dim + 8)
     if problem.temperature:
-        work += 20 * width * unit.dim  # a normal costs as much as 20 multiplications
-    memory = batch * (law.normals + law.uniforms + law.input_dim + 1)
+        work += 20 * width * dim  # a normal costs as much as 20 multiplications
+    if problem.interaction is not None and not hasattr(problem.interaction, "factors"):
+        work += 10 * width**2
+    if problem.data is not None:
+        law = problem.data
+        memory = batch * (law.normals + law.uniforms + law.input_dim + 1)
     longest = max(b - a for a, b in zip([0, *saves], saves, strict=False))
     return max(1, min(longest, 4096, 300_000_000 // work, 4_000_000 // memory))
 
 
-def _rates(problem: Problem, step_size: float, first: int, steps: int) -> np.ndarray:
-    """s_k = ε ξ(kε) (steps,) for k = first … first + steps − 1."""
+def _rates(
+    problem: Problem, system: System, step_size: float, first: int, steps: int
+) -> np.ndarray:
+    """s_k = ε ξ(kε), or ∫ ξ over the step, (steps,) for k = first … first + steps − 1."""
+    if problem.schedule is constant:
+        return np.full(steps, step_size)
+    if system.integral_rates:
+        return integrals(problem.schedule, step_size, first, steps)
     t = [k * step_size for k in range(first, first + steps)]
     xi = np.array([problem.schedule(s) for s in t], dtype=float)
     wrong = ~(np.isfinite(xi) & (xi >= 0))
@@ -185,9 +201,34 @@ def _check(finite: np.ndarray, first_replica: int, done: int, step_size: float) 
     if not finite.all():
         replica = first_replica + int(np.argmin(finite))
         raise SolverError(
-            f"SGD diverged: non-finite parameters in replica {replica} by t = {done * step_size:g}",
+            f"training diverged: non-finite parameters in replica {replica} "
+            f"by t = {done * step_size:g}",
             f"reduce step_size (it is {step_size:g})",
         )
+
+
+def _check_law(system: System, law: LawPath | None, dim: int) -> None:
+    if law is None:
+        return
+    if not system.follows_law:
+        raise ProblemError(f"{system} cannot follow a given law", "use SGD, Langevin or Diffusion")
+    if law.dim != dim:
+        raise ProblemError(f"the law lives in R^{law.dim}, the particles in R^{dim}")
+
+
+def _start(start: Any, replicas: int, width: int, dim: int) -> np.ndarray | None:
+    """Initial parameters (replicas, N, D), or None."""
+    if start is None:
+        return None
+    start = np.asarray(start, dtype=float)
+    if start.shape not in ((width, dim), (replicas, width, dim)):
+        raise ProblemError(
+            f"start of shape {start.shape}: must be ({width}, {dim}), or that for each of "
+            f"{replicas} replicas"
+        )
+    if not np.isfinite(start).all():
+        raise ProblemError("start holds NaN or infinity")
+    return np.broadcast_to(start, (replicas, width, dim))
 
 
 def _integer(name: str, value: Any, least: int = 1) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ddpde.errors import ProblemError, SolverError
-from ddpde.particles import Interrupted, backend, train
-from ddpde.particles.recursion import DATA, NOISE, draw, replica_keys, step_keys
+from ddpde.particles import SGD, Interrupted, backend, train
+from ddpde.particles.randomness import DATA, NOISE, draw, replica_keys, step_keys
 from ddpde.problem import (
     DataSet,
     GaussianInputs,
@@ -126,7 +126,7 @@ def test_replicas_in_one_call_as_on_an_accelerator(monkeypatch):
     problem = a_problem()
     settings = dict(step_size=0.01, seed=5, times=[0, 0.2], dtype="float64")
     one_by_one = train(problem, 10, replicas=3, **settings)
-    monkeypatch.setattr("ddpde.particles.training.groups", lambda replicas: [slice(0, replicas)])
+    monkeypatch.setattr("ddpde.particles.crew.groups", lambda replicas: [slice(0, replicas)])
     together = train(problem, 10, replicas=3, **settings)
     np.testing.assert_allclose(together.theta, one_by_one.theta, rtol=1e-11)
 
@@ -210,11 +210,8 @@ def test_a_data_set_is_sampled_without_bias():
         ({"times": [0.2, 0.1]}, "must increase"),
         ({"times": [0.1, 0.25]}, r"times\[1\] = 0.25: not a multiple of step_size = 0.1"),
         ({"times": [0.1, 0.26]}, "the nearest that is: 0.3"),
-        ({"problem": a_problem(unit=None, data=None)}, "no network"),
-        (
-            {"problem": a_problem(potential=lambda theta: theta[:, 0])},
-            "does not know the potential",
-        ),
+        ({"problem": a_problem(unit=None, data=None), "system": SGD()}, "no network"),
+        ({"problem": a_problem(birth_death=1.0)}, "needs the density"),
         ({"problem": a_problem(schedule=lambda t: -1.0)}, r"ξ\(0\) = -1"),
         ({"problem": a_problem(schedule=lambda t: float("inf"))}, "finite and >= 0 from t = 0"),
     ],

@@ -1,0 +1,105 @@
+"""All replicas of one process at one time, and the compiled function that moves them on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddpde.particles.backend import compiled, cores, groups, precision
+from ddpde.particles.forces import Terms
+from ddpde.particles.meanfield import LawPath
+from ddpde.particles.randomness import replica_keys
+from ddpde.particles.systems import System
+from ddpde.problem import InitialLaw, Problem
+
+
+class Crew:
+    """Replicas first_replica … first_replica + replicas − 1 of one system.
+
+    `states` (replicas, rows, N) may be read and set; `compile`: seconds spent before any step.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        system: System,
+        width: int,
+        replicas: int,
+        first_replica: int,
+        seed: int,
+        batch: int,
+        dtype: str,
+        step_size: float,
+        length: int,
+        path: LawPath | None,
+        start: np.ndarray | None,
+    ) -> None:
+        self._dtype = np.dtype(dtype)
+        self._groups = groups(replicas) if replicas else []
+        self.length = length
+        self._aid = (self._dtype.type(step_size), path and path.arrays(self._dtype))
+        self.compile = 0.0
+        self._state: list[jax.Array] = []
+        if not self._groups:
+            return
+        with precision(self._dtype):
+            keys = replica_keys(seed, width, first_replica, replicas)
+            self._keys = [keys[g] for g in self._groups]
+            together = isinstance(self._groups[0], slice)
+            begin = compiled(_initial, together, system, problem.initial, width, self._dtype)
+            self._move = compiled(_move, together, system, Terms.of(problem), batch)
+            clock = time.perf_counter()
+            self._state = [begin(key) for key in self._keys]
+            if start is not None:
+                dim = problem.initial.dim
+                states = self.states
+                states[:, :dim] = np.swapaxes(start, 1, 2)
+                self.states = states
+            still = (np.uint32(0), np.uint32(0), np.zeros(length, self._dtype), *self._aid)
+            jax.block_until_ready(self._move(self._state[0], self._keys[0], *still))
+            self.compile = time.perf_counter() - clock
+
+    @property
+    def states(self) -> np.ndarray:
+        if not self._state:
+            return np.empty((0, 0, 0), self._dtype)
+        parts = map(np.asarray, self._state)
+        return np.concatenate([s if s.ndim == 3 else s[None] for s in parts])
+
+    @states.setter
+    def states(self, value: np.ndarray) -> None:
+        with precision(self._dtype):
+            self._state = [jax.numpy.asarray(value[g], self._dtype) for g in self._groups]
+
+    def advance(self, first: int, steps: int, rates: np.ndarray) -> np.ndarray:
+        """Make the steps first … first + steps − 1; whether each replica (R,) stayed finite."""
+        padded = np.zeros(self.length, self._dtype)
+        padded[:steps] = rates
+
+        def one(state: jax.Array, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
+            with precision(self._dtype):
+                counters = np.uint32(first), np.uint32(steps)
+                state, finite = self._move(state, key, *counters, padded, *self._aid)
+                return state, np.atleast_1d(finite)  # waits for the result, in this thread
+
+        if not self._groups:
+            return np.ones(0, bool)
+        with ThreadPoolExecutor(min(cores(), len(self._groups))) as pool:
+            results = list(pool.map(one, self._state, self._keys))
+        self._state = [state for state, _ in results]
+        return np.concatenate([finite for _, finite in results])
+
+
+def _initial(together: bool, system: System, law: InitialLaw, width: int, dtype: Any) -> Any:
+    initial = system.initial(law, width, dtype)
+    return jax.vmap(initial) if together else initial
+
+
+def _move(together: bool, system: System, terms: Terms, batch: int) -> Callable[..., Any]:
+    move = system.advance(terms, batch)
+    return jax.vmap(move, in_axes=(0, 0, None, None, None, None, None)) if together else move
