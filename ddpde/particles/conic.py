@@ -46,12 +46,12 @@ class Conic(System):
     follows_law: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name, least in (("alpha", 0), ("beta", 0), ("penalty", 0), ("mass", None)):
+        for name in ("alpha", "beta", "penalty"):
             value = getattr(self, name)
-            if not np.isfinite(value) or value < 0 or (least is None and value == 0):
-                raise ProblemError(
-                    f"{name} = {value}: must be finite and {'>=' if least is not None else '>'} 0"
-                )
+            if not (np.isfinite(value) and value >= 0):
+                raise ProblemError(f"{name} = {value}: must be finite and >= 0")
+        if not (np.isfinite(self.mass) and self.mass > 0):
+            raise ProblemError(f"mass = {self.mass}: must be finite and > 0")
         if self.sampling not in SAMPLING:
             raise ProblemError(f"sampling = {self.sampling!r}: one of {', '.join(SAMPLING)}")
 

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 
 from ddpde.errors import ProblemError
-from ddpde.problem.activations import Array, PiecewiseLinear, erf, tanh
+from ddpde.problem.activations import Array, PiecewiseLinear, erf, namespace
 from ddpde.problem.classics import kuramoto, mckean_vlasov, ornstein_uhlenbeck
-from ddpde.problem.data import DataSet, GaussianInputs, IsotropicGaussians
+from ddpde.problem.data import GaussianInputs, IsotropicGaussians
+from ddpde.problem.datasets import digits_pca, tabular_pca
 from ddpde.problem.initial import GaussianLaw
-from ddpde.problem.losses import LOSSES
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial
 from ddpde.problem.units import RidgeUnit
@@ -80,61 +80,6 @@ def erf_teacher(
     )
 
 
-def digits_pca(
-    classes: tuple[int, int] = (3, 8),
-    bias: bool = False,
-    temperature: float = 0.02,
-    ridge: float = 0.01,
-    std: float = 0.5,
-    loss: Literal["squared", "logistic"] = "squared",
-    test_fraction: float = 0.3,
-    split_seed: int = 0,
-) -> Problem:
-    """Two classes of scikit-learn's handwritten digits on two principal components.
-
-    σ = tanh(⟨w, x⟩ [+ b]), labels ±1; the projection and its scale come from the training
-    part alone, the held-out part is `test_data`.
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.decomposition import PCA
-    from sklearn.model_selection import train_test_split
-
-    first, second = classes
-    if first == second or not {first, second} <= set(range(10)):
-        raise ProblemError(f"classes = {list(classes)}: two different digits from 0 to 9")
-    if not 0 < test_fraction < 1:
-        raise ProblemError(f"test_fraction = {test_fraction}: must lie in (0, 1)")
-    pixels, digit = load_digits(return_X_y=True)
-    chosen = np.isin(digit, classes)
-    labels = np.where(digit[chosen] == first, 1.0, -1.0)
-    train_x, test_x, train_y, test_y = train_test_split(
-        pixels[chosen], labels, test_size=test_fraction, random_state=split_seed, stratify=labels
-    )
-    # whiten: the scores are centred and have unit variance on the training part
-    pca = PCA(n_components=2, whiten=True, svd_solver="full").fit(train_x)
-    unit = RidgeUnit(tanh, input_dim=2, bias=bias)
-    return Problem(
-        name="digits_pca",
-        unit=unit,
-        data=DataSet(pca.transform(train_x), train_y),
-        test_data=DataSet(pca.transform(test_x), test_y),
-        initial=GaussianLaw.isotropic(unit.dim, std),
-        loss=LOSSES[loss],
-        temperature=temperature,
-        ridge=ridge,
-        parameters={
-            "classes": list(classes),
-            "bias": bias,
-            "temperature": temperature,
-            "ridge": ridge,
-            "std": std,
-            "loss": loss,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        },
-    )
-
-
 def _double_well(theta: Array) -> Array:
     """x⁴/4 − x²/2 (n,) at points (n, 1)."""
     x = theta[:, 0]
@@ -149,6 +94,13 @@ class _Attraction:
 
     def __call__(self, theta: Array, other: Array) -> Array:
         return 0.5 * self.strength * (theta[:, :1] - other[:, 0]) ** 2
+
+    def factors(self, theta: Array) -> tuple[Array, Array]:
+        """left (n, 3), right (n, 3) with W = left · right: particles then cost O(N)."""
+        xp, x = namespace(theta), theta[:, 0]
+        one = xp.ones_like(x)
+        left = 0.5 * self.strength * xp.stack([x * x, -2.0 * x, one], axis=1)
+        return left, xp.stack([one, x, x * x], axis=1)
 
 
 def dawson(
@@ -175,6 +127,7 @@ CATALOGUE: dict[str, Callable[..., Problem]] = {
     "isotropic_gaussians": isotropic_gaussians,
     "erf_teacher": erf_teacher,
     "digits_pca": digits_pca,
+    "tabular_pca": tabular_pca,
     "dawson": dawson,
     "ornstein_uhlenbeck": ornstein_uhlenbeck,
     "mckean_vlasov": mckean_vlasov,

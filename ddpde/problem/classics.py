@@ -69,6 +69,12 @@ class _Cosine:
     def __call__(self, theta: Array, other: Array) -> Array:
         return -self.coupling * namespace(theta).cos(theta - other.T)
 
+    def factors(self, theta: Array) -> tuple[Array, Array]:
+        """left (n, 2), right (n, 2) with W = left · right: particles then cost O(N)."""
+        xp = namespace(theta)
+        right = xp.concat([xp.cos(theta), xp.sin(theta)], axis=1)
+        return -self.coupling * right, right
+
 
 @dataclass(frozen=True)
 class _Bump:
@@ -90,7 +96,7 @@ def kuramoto(temperature: float = 0.5, coupling: float = 1.5, tilt: float = 0.4)
     return Problem(
         name="kuramoto",
         interaction=_Cosine(coupling),
-        initial=DensityLaw(1, _Bump(tilt)),
+        initial=DensityLaw(1, _Bump(tilt), support=(0.0, TURN)),
         temperature=temperature,
         periods=(TURN,),
         parameters={"temperature": temperature, "coupling": coupling, "tilt": tilt},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from ddpde.errors import ProblemError
-from ddpde.problem.activations import Array, namespace
+from ddpde.problem.activations import Array, erf, namespace
 
 
 class InitialLaw(Protocol):
@@ -97,19 +98,38 @@ class Mixture:
 
 @dataclass(frozen=True)
 class DensityLaw:
-    """A law given by its density alone, θ (n, D) -> (n,): for meshes, not for particles.
+    """A law given by its density alone, θ (n, D) -> (n,).
 
-    On a surface the density is with respect to the surface's area.
+    On a surface the density is with respect to the surface's area. Particles can be drawn in one
+    dimension, where `support` names an interval that holds all mass: by a table of its quantiles.
     """
 
     dim: int
     function: Callable[[np.ndarray], np.ndarray]
+    support: tuple[float, float] | None = None
 
     def sample(self, normals: Array) -> Array:
-        raise ProblemError(
-            "this initial law is known by its density only and cannot be sampled",
-            "give a GaussianLaw or a Mixture to train particles",
-        )
+        if self.dim != 1 or self.support is None:
+            raise ProblemError(
+                "this initial law is known by its density only and cannot be sampled",
+                "give a GaussianLaw or a Mixture to train particles, or in one dimension a support",
+            )
+        xp = namespace(normals)
+        points, masses = self._table
+        z = normals[:, 0]
+        uniform = 0.5 * (1.0 + erf(z))  # Φ(z)
+        grid, below = (xp.asarray(a, dtype=normals.dtype) for a in (points, masses))
+        return xp.interp(uniform, below, grid)[:, None].astype(normals.dtype)
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        """4097 points of the support, and the mass below each."""
+        assert self.support is not None
+        points = np.linspace(*self.support, 4097)
+        middle = 0.5 * (points[1:] + points[:-1])
+        cells = self.function(middle[:, None])
+        below = np.concatenate([[0.0], np.cumsum(cells)])
+        return points, below / below[-1]
 
     def density(self, theta: np.ndarray) -> np.ndarray:
         return self.function(theta)

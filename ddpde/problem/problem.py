@@ -35,7 +35,9 @@ class Problem:
     `periods` makes coordinates circles: one length (or None) a coordinate; the mesh must span
     exactly one period, and the functions above must have it.
     `potential` maps θ (n, D) to (n,), `interaction` maps θ (n, D), θ' (m, D) to the symmetric
-    W (n, m); both in functions that NumPy and JAX share.
+    W (n, m); both in functions that NumPy and JAX share. An interaction of finite rank r may
+    offer `factors`, θ (n, D) -> left (n, r), right (n, r) with W(θ, θ') = left(θ) · right(θ'):
+    N particles then cost O(N r) instead of O(N²).
     In the symbols of Mei et al. 2018: T = 2τ/D, ridge = λ, ℓ = (y − f)².
     """
 
