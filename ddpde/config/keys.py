@@ -95,6 +95,7 @@ class AcceptanceSection(Section):
     cross_check_rtol: Positive = optional()
     level: float = optional(gt=0, lt=1)
     w1_over_floor: Positive = optional()
+    w1_tolerance: float = optional(ge=0)
 
 
 class ReferenceFile(Section):

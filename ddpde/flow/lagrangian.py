@@ -50,6 +50,7 @@ class LagrangianFlow:
                 'use space = "eulerian"',
             )
         check_mesh(problem, mesh)
+        self._lower = np.asarray(problem.lower)
         self.comm = mesh.comm
         self._space = Space(mesh, degree)
         self._degree = degree
@@ -78,7 +79,19 @@ class LagrangianFlow:
             array[:] = self.energy.drift(points, gradients, self.energy.dual(f)).ravel()
 
     def stabilise(self, u: PETSc.Vec) -> bool:
-        return False
+        """What has reached the end of a coordinate stays there until it is driven back.
+
+        (The centre of a radial law may be reached in finite time: Mei et al. 2018, Figure 4.)
+        Within a step such points go on beyond the end, where they count as at the end: so the
+        right-hand side stays continuous, and no step has to meet an arrival.
+        """
+        positions = u.getArray(readonly=True).reshape(-1, self._shape[2])
+        beyond = bool(np.any(positions < self._lower))
+        if not self.comm.allreduce(beyond, MPI.LOR):  # all ranks restart the step, or none
+            return False
+        with u as array:
+            array[:] = self._points(u).ravel()
+        return True
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         points = self._points(u)
@@ -107,7 +120,8 @@ class LagrangianFlow:
         return Law(t, self._space.cell, self._degree, self._degree, *parts, moved=True)
 
     def _points(self, u: PETSc.Vec) -> np.ndarray:
-        return u.getArray(readonly=True).reshape(-1, self._shape[2])
+        positions = u.getArray(readonly=True).reshape(-1, self._shape[2])
+        return np.maximum(positions, self._lower)
 
     def _volume(self, positions: np.ndarray) -> np.ndarray:
         geometry = np.einsum("nq,cqg->cng", self._fit, positions)

@@ -34,10 +34,11 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
         "cross_check_rtol": "second discretisation against reference, relative",
         "level": "probability of a false alarm against the networks",
         "w1_over_floor": "W₁ over its floor",
+        "w1_tolerance": "W₁ that always passes",
     }
     accepted = summary["case"]["acceptance"]
     if not content.network:
-        unused = ("level", "w1_over_floor")
+        unused = ("level", "w1_over_floor", "w1_tolerance")
         accepted = {k: v for k, v in accepted.items() if k not in unused}
     out.append(
         (

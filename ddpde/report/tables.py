@@ -230,7 +230,7 @@ def _distances(content: Content) -> Table:
             pm(w1[i], half[i]),
             sig(floor[i], 3),
             sig(comparison["floor_high"][-1][i], 3),
-            pm(w1[i] / floor[i], half[i] / floor[i]),
+            pm(w1[i] / floor[i], half[i] / floor[i]) if floor[i] > 0 else "∞",
             _interval(comparison["w1_rate"][i]),
         ]
         for i, t in enumerate(content.times)

@@ -49,6 +49,7 @@ class Law:
         volume = jacobian_determinant(np.einsum("aqn,cng->cqga", slope, self.geometry))
         density = self.values @ tabulate(legendre(self.cell, self.degree), reference).T
         if self.moved:
+            volume = np.maximum(volume, 1e-300)  # cells may shrink to points
             density = density / volume
         return np.einsum("qn,cng->cqg", shape, self.geometry), density, volume
 

@@ -44,13 +44,15 @@ class Acceptance:
     reference_rtol: relative error of risk and mean allowed against reference.json;
     cross_check_rtol: the same for the cross-check; level: family-wise probability of a false
     alarm in the comparison with particles; w1_over_floor: allowed ratio of the mean W1 distance
-    at the largest width to that of as many independent draws of the PDE's law.
+    at the largest width to that of as many independent draws of the PDE's law; w1_tolerance: a
+    distance that passes whatever that floor.
     """
 
     reference_rtol: float = 1e-3
     cross_check_rtol: float = 1e-6
     level: float = 0.01
     w1_over_floor: float = 2.0
+    w1_tolerance: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,6 @@ class Comparison:
     deterministic: np.ndarray
     step_bias_ratio: np.ndarray
 
-    @property
-    def w1_ratio(self) -> np.ndarray:
-        """Distance over floor (n_times,) at the largest width."""
-        return self.w1[-1] / self.floor[-1]
-
 
 def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Comparison:
     """Everything the verdict and the report need; on rank 0."""

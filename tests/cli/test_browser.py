@@ -17,7 +17,7 @@ WIDTHS = (1280, 390)
 EXPECTED = {
     "gaussians": {"laws": 3, "risk": 2, "gaps": 3, "distances": 3, "budget": 2},
     "digits": {"laws": 3, "risk": 2, "gaps": 2, "distances": 2, "decision": 2, "budget": 2},
-    "run_only": {"laws": 6, "risk": 2},
+    "run_only": {"laws": 6, "film": 0, "risk": 2},
 }
 PANELS = """() => Object.fromEntries([...document.querySelectorAll('figure')].map(f => [
     f.id.replace('figure-', ''),
@@ -86,6 +86,23 @@ def test_report_in_a_browser(browser, written, width):
         assert verdict.bounding_box()["y"] < 900, "the verdict is on the first screen"
     else:
         assert verdict.count() == 0
+    page.close()
+
+
+def test_film_shows_one_frame_at_a_time(browser, tmp_path):
+    path = report.write(report_folders.run_only(tmp_path / "out"))
+    page = browser.new_page(viewport={"width": 900, "height": 900})
+    page.goto(path.resolve().as_uri())
+    shown = set()
+    for _ in range(12):
+        frames = page.locator("#figure-film .frame")
+        visible = [i for i in range(frames.count()) if frames.nth(i).is_visible()]
+        assert len(visible) <= 1  # none, if the picture changed while it was looked at
+        shown |= set(visible)
+        page.wait_for_timeout(150)
+    assert len(shown) > 1
+    page.emulate_media(media="print")
+    assert frames.last.is_visible()
     page.close()
 
 

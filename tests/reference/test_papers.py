@@ -90,6 +90,24 @@ def test_mei2018_failing_initialisation():
     assert run.risk()[-1] == pytest.approx(7.25, abs=2e-2)
 
 
+def test_mass_that_reaches_the_centre_stays_there():
+    """FACTS 1.6 on a mesh that moves: exact, and through the arrival in few steps."""
+    problem = isotropic_gaussians(dim=320, delta=0.5, kappa=0.1, activation="dented_ramp")
+    run = ddpde.solve(
+        problem,
+        ddpde.interval(0.05, 0.15, cells=16),
+        times=[0.01, 0.05],
+        space="lagrangian",
+        degree=6,
+        rtol=1e-8,
+    )
+    assert run.risk()[-1] == 7.25
+    assert 0.0 < run.mean()[1, 0] < 0.05
+    assert run.mean()[-1, 0] < 1e-12
+    assert len(run.history["t"]) < 100
+    assert np.all(np.diff(run.free_energy()) <= 0)
+
+
 @pytest.mark.parametrize("space", ["lagrangian", "eulerian"])
 def test_erf_neuron_without_noise(space):
     if space == "lagrangian":

@@ -127,7 +127,7 @@ def test_validation_on_real_data(planar):
 
 def test_plain_run(tmp_path):
     page = page_of(report_folders.run_only(tmp_path / "run"))
-    assert page.figures == {"laws", "risk"}
+    assert page.figures == {"laws", "film", "risk"}
     assert "Passed" not in page.text and "Failed" not in page.text
     assert "r = |w|" in page.text
 

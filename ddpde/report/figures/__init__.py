@@ -10,6 +10,7 @@ __all__ = ["Figure", "figures"]
 
 _IN_ORDER = (
     laws.figure,
+    laws.film,
     risk.figure,
     gaps.figure,
     distances.figure,

@@ -32,7 +32,7 @@ def figure(content: Content) -> Figure | None:
     times = content.times
     indices = chosen(len(times), 3, first=1)
     values = np.array([comparison[k] for k in ("w1", "floor", "floor_high")])[:, :, indices]
-    limits = values.min() / 1.5, values.max() * 1.4
+    limits = values[values > 0].min() / 1.5, values.max() * 1.4
     panels = [_panel(comparison, i, times[i], limits) for i in indices]
     legend = [
         (swatch("errorbar", INK), "networks, mean with 95 % interval"),
@@ -40,9 +40,9 @@ def figure(content: Content) -> Figure | None:
         (swatch("bar", "#ffffff", fill="#c3d6e6"), "floor up to the 97.5 % quantile of a draw"),
         (swatch("dash", MUTED), "guide, slope −½"),
     ]
-    ratio = np.array(comparison["w1"])[-1] / np.array(comparison["floor"])[-1]
+    ratio = [_over(w1, floor) for w1, floor in values[:2, -1].T]
     name = distance(content)
-    reached = listed([f"{sig(ratio[i])} at t = {short(times[i])}" for i in indices])
+    reached = listed([f"{r} at t = {short(t)}" for r, t in zip(ratio, times[indices], strict=True)])
     caption = (
         f"{name[0].upper()}{name[1:]} between the particles of a network and the PDE’s law, mean "
         "over replicas, both axes logarithmic and shared. Floor: the "
@@ -51,6 +51,11 @@ def figure(content: Content) -> Figure | None:
         f"Distance over floor at N = {comparison['widths'][-1]}: {reached}."
     )
     return Figure("distances", "Distance to the law over the width", caption, panels, legend)
+
+
+def _over(distance: float, floor: float) -> str:
+    """Their ratio; independent draws of a single point have no distance at all."""
+    return f"{distance / floor:.2f}" if floor > 0 else "∞"
 
 
 def distance(content: Content) -> str:
@@ -70,11 +75,11 @@ def _panel(comparison: dict[str, Any], i: int, time: float, limits: tuple[float,
         log_ticks(axes.yaxis, *limits)
         axes.fill_between(widths, low, high, color=PDE, alpha=0.22, linewidth=0)
         axes.plot(widths, low, color=PDE, linewidth=1.6)
-        if len(widths) > 1:
+        if len(widths) > 1 and low.min() > 0:
             guide(axes, widths, low / 1.25, -0.5)
         axes.errorbar(widths, mean, yerr=half, fmt="o", color=INK, elinewidth=1.1, zorder=4)
         axes.set(xlabel="width N", title=f"t = {short(time)}")
-        axes.set_title(f"ratio to floor {mean[-1] / low[-1]:.2f}", loc="right", fontsize=10.5)
+        axes.set_title(f"ratio to floor {_over(mean[-1], low[-1])}", loc="right", fontsize=10.5)
     each = [
         f"N = {w:.0f}: {sig(m)}, floor {sig(f)}" for w, m, f in zip(widths, mean, low, strict=True)
     ]

@@ -84,6 +84,7 @@ class Figure:
     panels: list[Panel]
     legend: list[tuple[str, str]] = field(default_factory=list)
     columns: int = 3
+    film: bool = False  # panels are shown one after the other
 
 
 class Drawing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
@@ -27,6 +29,7 @@ from ddpde.space import Law
 _PALE = LinearSegmentedColormap.from_list("pale", ["#f4f8fc", "#c3d9ee", "#86b3dc", "#3f82bd"])
 _DOT = "#8a2c0d"
 _SHOWN_DOTS = 400
+_FRAMES = 40
 
 
 def figure(content: Content) -> Figure | None:
@@ -36,7 +39,25 @@ def figure(content: Content) -> Figure | None:
     if content.on_surface:
         return _views(content)
     # rows of three panels: two where there are times enough, one in 3D with its two marginals
-    indices = chosen(len(content.laws), 6 if content.dim < 3 and len(content.laws) > 5 else 3)
+    many = content.dim < 3 and len(content.laws) > 5
+    return over_time(content, chosen(len(content.laws), 6 if many else 3))
+
+
+def film(content: Content) -> Figure | None:
+    """All output times after each other, where the small multiples leave some out."""
+    if len(content.laws) <= 6 or content.on_surface or content.dim > 2:
+        return None
+    indices = chosen(len(content.laws), _FRAMES)
+    drawn = over_time(content, indices)
+    caption = (
+        f"The same at {counted(len(indices), 'output time')}, one after the other; in print, and "
+        "where motion is not wanted, the last."
+    )
+    return replace(drawn, key="film", title="The law in motion", caption=caption, film=True)
+
+
+def over_time(content: Content, indices: list[int]) -> Figure:
+    """A panel for each of the given output times."""
     particles = content.arrays.get("particles")
     if content.dim == 1:
         return _curves(content, indices, particles)
