@@ -185,6 +185,27 @@ class Energy:
         parts = [outer.curvature(part) for outer, part in self._split(f)]
         return np.concatenate(parts) if parts else f
 
+    def dual_change(self, f: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """How the dual (r,) changes with the means: ∂²G/∂f² times `change` (M,)."""
+        curved = self.curvature(f) * change
+        X = self._expansion
+        if X is None:
+            return curved
+        return np.concatenate([X @ curved[: X.shape[1]], curved[X.shape[1] :]])
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the network's features are those of single samples, as SGD sees them."""
+        return self._problem.unit is not None and self._problem.reduction is None
+
+    def sampling_covariance(self, f: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """Covariance (K, K) over the data of ∂ℓ(f_m, y_m) a_m, for rows a of slopes (K, M)."""
+        risk = self._terms[0][1]
+        assert self.sampled and isinstance(risk, Risk)
+        weighted = slopes[:, : risk.size] * risk.dual(f[: risk.size])
+        mean = weighted.sum(axis=1)
+        return (weighted / risk.weights) @ weighted.T - np.outer(mean, mean)
+
     def local(self, points: np.ndarray) -> np.ndarray:
         """r(θ) = ridge · |θ|² + potential(θ) at points (n, k)."""
         out = self._problem.ridge * (points**2).sum(axis=1)

@@ -21,7 +21,7 @@ class Transport:
 
     def __init__(self, space: Space, facets: Facets) -> None:
         self._facets, self._n_owned = facets, space.n_cells
-        self._dofs = space.potential_dofs
+        self._dofs, self._n_nodes = space.potential_dofs, len(space.nodes)
         rule = space.quadrature(3 * space.degree, ghosts=True)
         slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
         self._slopes = np.concatenate(slopes)  # (tdim · q, nd)
@@ -88,3 +88,48 @@ class Transport:
             here = out[block]
             here += self._through[block][: len(here)] @ self._trace
         return out
+
+    def transposed(self, v: np.ndarray) -> np.ndarray:
+        """∂/∂u of ∫ v ∇·(ρ ∇φ), (owned cells, nd), for v (owned and ghost cells, nd).
+
+        The exact transpose of `moments`: in a smooth v, the moments of −∇φ·∇v.
+        """
+        owned = v[: self._n_owned]
+        slope = (owned @ self._slopes.T).reshape(self._drift.shape)
+        out = (self._drift * slope).sum(axis=1) @ self._phi
+        traces = (v @ self._trace.T).ravel()
+        jump = traces[self._facets.second] - traces[self._facets.first]
+        through = np.zeros_like(traces)
+        through[self._facets.first] = self._forward * jump
+        through[self._facets.second] = self._backward * jump
+        return out + through.reshape(len(v), -1)[: self._n_owned] @ self._trace
+
+    def by_potential(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """∂/∂φ of ∫ v ∇·(ρ ∇φ), (n_nodes,): minus the moments of ρ ∇v in a smooth v.
+
+        u and v (owned and ghost cells, nd). The directions of flow are held; ghost nodes hold
+        this rank's part.
+        """
+        owned = slice(self._n_owned)
+        slope = (v[owned] @ self._slopes.T).reshape(self._drift.shape)
+        carried = slope * (u[owned] @ self._phi.T)[:, None, :]
+        against = np.zeros_like(carried)
+        tdim = carried.shape[1]
+        for a in range(tdim):
+            for b in range(tdim):
+                if self._coupled[a, b]:
+                    against[:, b] -= self._metric[owned, :, a, b] * carried[:, a]
+        local = np.zeros(self._dofs.shape)
+        local[owned] = against.reshape(self._n_owned, -1) @ self._potential_slopes
+        # what leaves a cell for another rank's counts there
+        tested = np.concatenate([v[owned], np.zeros_like(v[self._n_owned :])])
+        first, second = self._facets.first, self._facets.second
+        traces, tests = (u @ self._trace.T).ravel(), (tested @ self._trace.T).ravel()
+        upwind = np.where(self._forward > 0, traces[first], traces[second])
+        weight = -0.5 * self._flux_weights * upwind * (tests[second] - tests[first])
+        normal = np.zeros_like(traces)
+        normal[first], normal[second] = weight, -weight
+        normal = normal.reshape(len(u), -1)
+        for a in range(tdim):
+            local += (normal * self._facets.conormal[:, :, a]) @ self._normal_slopes[a]
+        return np.bincount(self._dofs.ravel(), weights=local.ravel(), minlength=self._n_nodes)

@@ -134,6 +134,11 @@ class Space:
             masses = carried @ self._lagrange
         return self._assembly @ masses.ravel()
 
+    def potential_moments(self, nodal: np.ndarray) -> np.ndarray:
+        """Bᵀφ (n_cells, nd): moments against the density's basis of φ (n_nodes,), by its nodes."""
+        values = nodal[self.potential_dofs[: self.n_cells]] @ self._tables[1].T
+        return (values * self._rule.weights) @ self._tables[0]
+
     @cached_property
     def _lagrange(self) -> np.ndarray:
         """The potential's basis at the points of the mass rule."""
