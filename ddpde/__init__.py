@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ddpde.problem import catalogue as problems
     from ddpde.run import SolverOptions, Trajectory, optimality, phase_diagram, solve
     from ddpde.run.continuation import continuation
+    from ddpde.run.fluctuations import fluctuations
     from ddpde.run.stability import stability
     from ddpde.run.stationary import stationary
     from ddpde.space import (
@@ -36,6 +37,7 @@ _HOME = {
     "SolverOptions": "ddpde.run",
     "Trajectory": "ddpde.run",
     "continuation": "ddpde.run",
+    "fluctuations": "ddpde.run",
     "optimality": "ddpde.run",
     "phase_diagram": "ddpde.run",
     "solve": "ddpde.run",
@@ -64,6 +66,7 @@ __all__ = [
     "torus",
     "box",
     "continuation",
+    "fluctuations",
     "from_gmsh",
     "interval",
     "optimality",

@@ -59,14 +59,14 @@ class EulerianFlow:
         rows = len(nodes) if found is None else len(found.S)
         unknowns = self.local_shape[0] * self.local_shape[1]
         check_memory(self.comm, rows, self.energy.size, unknowns)
-        self._features = NodalFeatures(self.energy, nodes, found)
+        self.features = NodalFeatures(self.energy, nodes, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
         self._r = self.energy.local(nodes)
-        if not (self._features.finite and np.isfinite(self._r).all()):
+        if not (self.features.finite and np.isfinite(self._r).all()):
             raise ProblemError("the energy is not finite on the mesh", "shrink the mesh")
 
         facets = self.space.facets()
-        self._transport = Transport(self.space, facets)
+        self.upwind = Transport(self.space, facets)
         self._ghosted = la.vector(
             self.space.density.dofmap.index_map, dtype=np.float64
         )  # coefficients with those of the ghost cells
@@ -75,10 +75,10 @@ class EulerianFlow:
             grid = tensor_grid(self.space)
             self.diffusion = TensorDiffusion(grid) if grid else SparseDiffusion(self.space, facets)
         if not self.energy.interacting:
-            self._transport.set_potential(self._r)
-        self._birth_death = None
+            self.upwind.set_potential(self._r)
+        self.birth_death = None
         if problem.birth_death > 0:
-            self._birth_death = BirthDeath(self.space, problem.birth_death, self.temperature)
+            self.birth_death = BirthDeath(self.space, problem.birth_death, self.temperature)
         self._limiter = PositivityLimiter(self.space)
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
@@ -88,23 +88,27 @@ class EulerianFlow:
         self.state.setArray((self._initial(problem) if start is None else start).ravel())
 
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
-        coefficients = self._coefficients(u)
+        coefficients = self.coefficients(u)
         potential = self._r
         if self.energy.interacting:
-            dual = self.energy.dual(self._predictions(coefficients))
-            potential = self._features.field(dual) + self._r
-            self._transport.set_potential(potential)
-        moments = self._transport.moments(self._with_ghosts(coefficients))
-        if self._birth_death is not None:
-            moments += self._birth_death.moments(coefficients, potential)
+            potential = self.steer(self.predictions(coefficients))
+        moments = self.upwind.moments(self.with_ghosts(coefficients))
+        if self.birth_death is not None:
+            moments += self.birth_death.moments(coefficients, potential)
         with out as array:
             array[:] = self.space.divide_by_mass(moments).ravel()
 
+    def steer(self, f: np.ndarray) -> np.ndarray:
+        """Let mass flow along −∇F' of the means f; F' at the nodes (n_nodes,), without entropy."""
+        potential = self.features.field(self.energy.dual(f)) + self._r
+        self.upwind.set_potential(potential)
+        return potential
+
     def stabilise(self, u: PETSc.Vec) -> bool:
-        coefficients = self._coefficients(u)
+        coefficients = self.coefficients(u)
         values, weights = coefficients @ self._basis.T, self._rule.weights
         # the entropy's part of birth and death amplifies whatever is negative
-        allowed = 0.0 if self._birth_death is not None else _NEGLIGIBLE
+        allowed = 0.0 if self.birth_death is not None else _NEGLIGIBLE
         if self._limiter.negative_mass(values, weights) <= allowed:
             return False
         limited = self._limiter(coefficients)
@@ -113,8 +117,8 @@ class EulerianFlow:
         return True
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
-        coefficients = self._coefficients(u)
-        f = self._predictions(coefficients)
+        coefficients = self.coefficients(u)
+        f = self.predictions(coefficients)
         positive = self._limiter(coefficients)
         values = positive @ self._basis.T
         masses = np.einsum("ci,ci->c", self.space.cell_means[0], coefficients)
@@ -140,7 +144,7 @@ class EulerianFlow:
     def law(self, t: float, u: PETSc.Vec) -> Law | None:
         space = self.space
         geometry = space.geometry[: space.n_cells]
-        coefficients = self._limiter(self._coefficients(u))
+        coefficients = self._limiter(self.coefficients(u))
         parts = gather(self.comm, space.original_cells, geometry, coefficients)
         if not parts:
             return None
@@ -153,18 +157,18 @@ class EulerianFlow:
         self.truncated_mass = check_mass(mass)
         return coefficients / mass
 
-    def _coefficients(self, u: PETSc.Vec) -> np.ndarray:
+    def coefficients(self, u: PETSc.Vec) -> np.ndarray:
         return u.getArray(readonly=True).reshape(self.space.local_shape)
 
-    def _with_ghosts(self, coefficients: np.ndarray) -> np.ndarray:
+    def with_ghosts(self, coefficients: np.ndarray) -> np.ndarray:
         if self.comm.size == 1:
             return coefficients
         self._ghosted.array[: coefficients.size] = coefficients.ravel()
         self._ghosted.scatter_forward()
         return self._ghosted.array.reshape(-1, coefficients.shape[1])
 
-    def _predictions(self, coefficients: np.ndarray) -> np.ndarray:
-        return self._features.predictions(self.space.nodal_masses(coefficients))
+    def predictions(self, coefficients: np.ndarray) -> np.ndarray:
+        return self.features.predictions(self.space.nodal_masses(coefficients))
 
 
 def _rim_cells(problem: Problem, space: Space) -> np.ndarray:

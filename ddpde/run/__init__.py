@@ -3,6 +3,7 @@
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
 from ddpde.run.certificate import Certificate, optimality
 from ddpde.run.continuation import Branch, Critical, continuation, phase_diagram
+from ddpde.run.fluctuations import Fluctuations, fluctuations
 from ddpde.run.solver import SolverOptions, solve
 from ddpde.run.stability import Stability, stability
 from ddpde.run.stationary import StationaryState, stationary
@@ -12,11 +13,13 @@ __all__ = [
     "Branch",
     "Certificate",
     "Critical",
+    "Fluctuations",
     "SolverOptions",
     "Stability",
     "StationaryState",
     "Trajectory",
     "continuation",
+    "fluctuations",
     "optimality",
     "phase_diagram",
     "solve",
