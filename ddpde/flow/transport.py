@@ -94,15 +94,12 @@ class Transport:
 
         The exact transpose of `moments`: in a smooth v, the moments of −∇φ·∇v.
         """
-        owned = v[: self._n_owned]
-        slope = (owned @ self._slopes.T).reshape(self._drift.shape)
-        out = (self._drift * slope).sum(axis=1) @ self._phi
-        traces = (v @ self._trace.T).ravel()
-        jump = traces[self._facets.second] - traces[self._facets.first]
-        through = np.zeros_like(traces)
-        through[self._facets.first] = self._forward * jump
-        through[self._facets.second] = self._backward * jump
-        return out + through.reshape(len(v), -1)[: self._n_owned] @ self._trace
+        q = self._drift.shape[2]
+        slope = (v[: self._n_owned] @ self._slopes.T).reshape(self._drift.shape)
+        out = (self._drift * slope).sum(axis=1) @ self._values[:, :q].T
+        back = np.zeros(v.shape[0] * self._facets.per_cell)
+        back[self._upwind] = self._speed * self._jump(v)
+        return out + back.reshape(len(v), -1)[: self._n_owned] @ self._trace
 
     def by_potential(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """∂/∂φ of ∫ v ∇·(ρ ∇φ), (n_nodes,): minus the moments of ρ ∇v in a smooth v.
@@ -110,26 +107,24 @@ class Transport:
         u and v (owned and ghost cells, nd). The directions of flow are held; ghost nodes hold
         this rank's part.
         """
-        owned = slice(self._n_owned)
-        slope = (v[owned] @ self._slopes.T).reshape(self._drift.shape)
-        carried = slope * (u[owned] @ self._phi.T)[:, None, :]
-        against = np.zeros_like(carried)
-        tdim = carried.shape[1]
-        for a in range(tdim):
-            for b in range(tdim):
-                if self._coupled[a, b]:
-                    against[:, b] -= self._metric[owned, :, a, b] * carried[:, a]
-        local = np.zeros(self._dofs.shape)
-        local[owned] = against.reshape(self._n_owned, -1) @ self._potential_slopes
+        n, q = self._n_owned, self._drift.shape[2]
+        slope = (v[:n] @ self._slopes.T).reshape(self._drift.shape)
+        carried = slope * (u[:n] @ self._values[:, :q])[:, None, :]
+        product = "cab,caq->cbq" if self._affine else "cabq,caq->cbq"
+        inside = np.zeros((len(u), *carried.shape[1:]))
+        np.einsum(product, self._metric[:n], carried, out=inside[:n])
         # what leaves a cell for another rank's counts there
-        tested = np.concatenate([v[owned], np.zeros_like(v[self._n_owned :])])
-        first, second = self._facets.first, self._facets.second
-        traces, tests = (u @ self._trace.T).ravel(), (tested @ self._trace.T).ravel()
-        upwind = np.where(self._forward > 0, traces[first], traces[second])
-        weight = -0.5 * self._flux_weights * upwind * (tests[second] - tests[first])
-        normal = np.zeros_like(traces)
-        normal[first], normal[second] = weight, -weight
-        normal = normal.reshape(len(u), -1)
-        for a in range(tdim):
-            local += (normal * self._facets.conormal[:, :, a]) @ self._normal_slopes[a]
+        tested = np.concatenate([v[:n], np.zeros_like(v[n:])])
+        flux = self._flux_weights * (u @ self._trace.T).ravel().take(self._upwind)
+        flux *= self._jump(tested)
+        normal = np.zeros(len(u) * self._facets.per_cell)
+        normal[self._facets.first], normal[self._facets.second] = flux, -flux
+        at_facets = self._conormal * normal.reshape(len(u), 1, -1)
+        slopes = [inside.reshape(len(u), -1), at_facets.reshape(len(u), -1)]
+        local = np.hstack(slopes) @ self._potential_slopes.T
         return np.bincount(self._dofs.ravel(), weights=local.ravel(), minlength=self._n_nodes)
+
+    def _jump(self, v: np.ndarray) -> np.ndarray:
+        """Second side minus first on every facet's points."""
+        traces = (v @ self._trace.T).ravel()
+        return traces.take(self._facets.second) - traces.take(self._facets.first)

@@ -136,8 +136,8 @@ class Space:
 
     def potential_moments(self, nodal: np.ndarray) -> np.ndarray:
         """Bᵀφ (n_cells, nd): moments against the density's basis of φ (n_nodes,), by its nodes."""
-        values = nodal[self.potential_dofs[: self.n_cells]] @ self._tables[1].T
-        return (values * self._rule.weights) @ self._tables[0]
+        values = nodal[self.potential_dofs[: self.n_cells]] @ self._lagrange.T
+        return (values * self._rule.weights) @ self._rule.basis(self.degree)
 
     @cached_property
     def _lagrange(self) -> np.ndarray:
