@@ -144,3 +144,28 @@ def test_ranks_agree(case, ranks, serial, tmp_path):
         assert law.time == expected.time
         assert difference(law.geometry, expected.geometry) < RTOL
         assert difference(law.values, expected.values) < RTOL
+
+
+FLUCTUATIONS = """
+from mpi4py import MPI
+import ddpde
+mesh = ddpde.box([-4, -4], [4, 4], cells=[8, 7])
+found = ddpde.fluctuations(ddpde.problems.digits_pca(), mesh, times=[0.2], degree=2, rtol=1e-4,
+                           observables={"product": lambda w: w[:, 0] * w[:, 1]})
+if MPI.COMM_WORLD.rank == 0:
+    print(found.covariance(10, step_size=0.1)[-1].ravel().tolist())
+"""
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+def test_fluctuations_agree():
+    found = []
+    for ranks in (1, 2, 3):
+        line = [MPIRUN, "-n", str(ranks), sys.executable, "-c", FLUCTUATIONS]
+        process = subprocess.run(
+            line, env=ENVIRONMENT, text=True, capture_output=True, timeout=120, check=False
+        )
+        assert process.returncode == 0, process.stderr
+        found.append(np.array(json.loads(process.stdout)))
+    assert difference(found[1], found[0]) < RTOL
+    assert difference(found[2], found[0]) < RTOL
