@@ -121,21 +121,22 @@ def _options(section: OptionsSection) -> SolverOptions:
 
 
 def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem | None) -> None:
-    """Space and method against the temperature."""
+    """Space and method against the problem's diffusion."""
     if problem is None:
         return
-    warm = problem.temperature > 0
-    temperature = f"the problem's temperature is {problem.temperature:g}"
-    if section.space == "lagrangian" and warm:
-        reader.say(f"{path}.space", f'"lagrangian" is for temperature 0, and {temperature}')
+    diffuses, why = problem.diffuses, f"the problem's temperature is {problem.temperature:g}"
+    if problem.internal is not None:
+        why = "the problem has an internal energy"
+    if section.space == "lagrangian" and diffuses:
+        reader.say(f"{path}.space", f'"lagrangian" is for temperature 0, and {why}')
     for name in ("adapt", "grow"):
         if section.space == "lagrangian" and getattr(section, name) is not None:
             reader.say(f"{path}.{name}", 'not with space = "lagrangian", whose mesh moves')
-    if section.method not in (None, "auto") and METHODS[section.method].implicit != warm:
-        fitting = ", ".join(["auto", *(k for k, m in METHODS.items() if m.implicit == warm)])
+    if section.method not in (None, "auto") and METHODS[section.method].implicit != diffuses:
+        fitting = ", ".join(["auto", *(k for k, m in METHODS.items() if m.implicit == diffuses)])
         reader.say(
             f"{path}.method",
-            f'"{section.method}" does not fit: {temperature}; accepted: {fitting}',
+            f'"{section.method}" does not fit: {why}; accepted: {fitting}',
         )
 
 

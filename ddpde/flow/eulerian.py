@@ -16,6 +16,7 @@ from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
+from ddpde.flow.pressure import PressureDiffusion
 from ddpde.flow.reaction import BirthDeath
 from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
@@ -39,8 +40,11 @@ class EulerianFlow:
         tolerance: float = TOLERANCE,
         start: np.ndarray | None = None,
     ) -> None:
-        if problem.internal is not None:
-            raise ProblemError("the method of lines has no internal energies yet")
+        if problem.internal is not None and not problem.internal.smooth:
+            raise ProblemError(
+                f"{type(problem.internal).__name__} is a constraint, which has no pressure P(ρ)",
+                "use a JKO method, or PorousMedium with a large exponent",
+            )
         check_mesh(problem, mesh)
         self.space = Space(mesh, degree, problem.periods)
         self.comm = mesh.comm
@@ -71,14 +75,19 @@ class EulerianFlow:
             self.space.density.dofmap.index_map, dtype=np.float64
         )  # coefficients with those of the ghost cells
         self.diffusion: Diffusion | None = None
-        if self.temperature > 0:
+        self.nonlinear: PressureDiffusion | None = None
+        if problem.diffuses:
             grid = tensor_grid(self.space)
             self.diffusion = TensorDiffusion(grid) if grid else SparseDiffusion(self.space, facets)
+        if problem.internal is not None:
+            self.nonlinear = PressureDiffusion(
+                self.space, facets, self.diffusion, problem.internal, self.temperature
+            )
         if not self.energy.interacting:
             self.upwind.set_potential(self._r)
         self.birth_death = None
         if problem.birth_death > 0:
-            self.birth_death = BirthDeath(self.space, problem.birth_death, self.temperature)
+            self.birth_death = BirthDeath(self.space, problem)
         self._limiter = PositivityLimiter(self.space)
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
@@ -107,8 +116,10 @@ class EulerianFlow:
     def stabilise(self, u: PETSc.Vec) -> bool:
         coefficients = self.coefficients(u)
         values, weights = coefficients @ self._basis.T, self._rule.weights
-        # the entropy's part of birth and death amplifies whatever is negative
-        allowed = 0.0 if self.birth_death is not None else _NEGLIGIBLE
+        # what is negative is amplified by the entropy's part of birth and death, and beside a
+        # front, where a pressure has no diffusion to damp it, it grows until the energy rises
+        sensitive = self.birth_death is not None or self.nonlinear is not None
+        allowed = 0.0 if sensitive else _NEGLIGIBLE
         if self._limiter.negative_mass(values, weights) <= allowed:
             return False
         limited = self._limiter(coefficients)
@@ -128,14 +139,16 @@ class EulerianFlow:
                 entropy(values, self._rule.weights) if self.temperature > 0 else 0.0,
                 masses.sum(),
                 masses[self._rim].sum(),
+                self.nonlinear.energy(positive) if self.nonlinear is not None else 0.0,
             ]
         )
-        potential, negentropy, mass, rim = sum_over_ranks(self.comm, local)
+        potential, negentropy, mass, rim, internal = sum_over_ranks(self.comm, local)
         return {
             "risk": self.energy.risk(f),
             "free_energy": self.energy.nonlocal_energy(f)
             + potential
-            + self.temperature * negentropy,
+            + self.temperature * negentropy
+            + internal,
             "mass": mass,
             "minimum": self._limiter.minimum(positive),
             "boundary_mass": rim,

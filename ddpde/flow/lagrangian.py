@@ -27,7 +27,7 @@ from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
 class LagrangianFlow:
     """Implements `SemiDiscrete` with the points' positions (owned cells, q, k) as state."""
 
-    temperature, diffusion = 0.0, None
+    temperature, diffusion, nonlinear = 0.0, None, None
 
     def __init__(
         self, problem: Problem, mesh: dmesh.Mesh, degree: int, tolerance: float = TOLERANCE

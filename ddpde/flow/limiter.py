@@ -45,7 +45,7 @@ class PositivityLimiter:
         masses = np.einsum("ci,ci->c", self._integrals, u)
         clipped = np.maximum(masses, 0.0)
         total, kept = sum_over_ranks(self._comm, np.array([masses.sum(), clipped.sum()]))
-        if kept > total:  # some mean is negative
+        if kept > total or masses.min(initial=0.0) < 0:  # some mean is negative
             targets = clipped * (total / kept)
             u[:, 0] += (targets - masses) / self._volumes * self._constant
             masses = targets

@@ -9,6 +9,7 @@ import basix.ufl
 import numpy as np
 
 from ddpde.comm import sum_over_ranks
+from ddpde.problem import Problem
 from ddpde.space import Space
 from ddpde.space.quadrature import tabulate
 
@@ -16,9 +17,10 @@ from ddpde.space.quadrature import tabulate
 class BirthDeath:
     """Moments of the reaction against the density's basis; conserves mass to rounding."""
 
-    def __init__(self, space: Space, rate: float, temperature: float) -> None:
+    def __init__(self, space: Space, problem: Problem) -> None:
         self._comm = space.comm
-        self._rate, self._temperature = rate, temperature
+        self._rate, self._temperature = problem.birth_death, problem.temperature
+        self._internal = problem.internal
         self._rule = space.quadrature(3 * space.degree + 1)
         self._basis = self._rule.basis(space.degree)
         element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
@@ -27,12 +29,14 @@ class BirthDeath:
 
     def moments(self, u: np.ndarray, potential: np.ndarray) -> np.ndarray:
         """(n_cells, nd) from the density's coefficients u (n_cells, nd) and F' at the nodes
-        (n_nodes,), without entropy."""
+        (n_nodes,), without entropy and internal energy."""
         density = u @ self._basis.T
         variation = potential[self._dofs] @ self._shape.T
         if self._temperature > 0:
             # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
             variation = variation + self._temperature * np.log(np.maximum(density, 1e-290))
+        if self._internal is not None:
+            variation = variation + self._internal.derivative(density)
         masses = self._rule.weights * density
         first, mass = sum_over_ranks(
             self._comm, np.array([(masses * variation).sum(), masses.sum()])

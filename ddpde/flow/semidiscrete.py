@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
@@ -12,8 +13,28 @@ from ddpde.flow.diffusion import Diffusion
 from ddpde.space import Law
 
 
+class NonlinearDiffusion(Protocol):
+    """Diffusion on the density's coefficients (owned cells, nd) that depends on them."""
+
+    @property
+    def matrix(self) -> PETSc.Mat:
+        """Where `jacobian` puts its values."""
+        ...
+
+    def rate(self, u: np.ndarray) -> np.ndarray:
+        """The rate of loss of density."""
+        ...
+
+    def jacobian(self, u: np.ndarray) -> PETSc.Mat:
+        """∂rate/∂u, or near it."""
+        ...
+
+
 class SemiDiscrete(Protocol):
-    """du/ds = transport(u) − temperature · diffusion u: a problem discretised in space."""
+    """du/ds = transport(u) − temperature · diffusion u: a problem discretised in space.
+
+    With `nonlinear`, du/ds = transport(u) − nonlinear.rate(u).
+    """
 
     @property
     def comm(self) -> MPI.Comm: ...
@@ -47,6 +68,11 @@ class SemiDiscrete(Protocol):
     @property
     def truncated_mass(self) -> float:
         """The part of the initial law that the mesh misses."""
+        ...
+
+    @property
+    def nonlinear(self) -> NonlinearDiffusion | None:
+        """Diffusion that is not linear, in place of `diffusion`, which is then not used."""
         ...
 
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ddpde.errors import ProblemError
 from ddpde.problem.activations import Array, PiecewiseLinear, erf, namespace
-from ddpde.problem.classics import kuramoto, mckean_vlasov, ornstein_uhlenbeck
+from ddpde.problem.classics import kuramoto, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from ddpde.problem.data import GaussianInputs, IsotropicGaussians
 from ddpde.problem.datasets import digits_pca, tabular_pca
 from ddpde.problem.initial import GaussianLaw
@@ -132,4 +132,5 @@ CATALOGUE: dict[str, Callable[..., Problem]] = {
     "ornstein_uhlenbeck": ornstein_uhlenbeck,
     "mckean_vlasov": mckean_vlasov,
     "kuramoto": kuramoto,
+    "porous_medium": porous_medium,
 }

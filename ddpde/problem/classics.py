@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammaln
 
 from ddpde.errors import ProblemError
 from ddpde.problem.activations import Array, namespace
 from ddpde.problem.initial import DensityLaw, GaussianLaw, Mixture
+from ddpde.problem.internal import PorousMedium
 from ddpde.problem.problem import Problem
 
 TURN = 2 * np.pi
@@ -100,4 +102,76 @@ def kuramoto(temperature: float = 0.5, coupling: float = 1.5, tilt: float = 0.4)
         temperature=temperature,
         periods=(TURN,),
         parameters={"temperature": temperature, "coupling": coupling, "tilt": tilt},
+    )
+
+
+@dataclass(frozen=True)
+class Barenblatt:
+    """The self-similar solution of ∂_t ρ = Δρ^m of mass one (Barenblatt 1952; Vázquez 2007).
+
+    ρ = t^{−α} (C − k |x|² t^{−2β})_+^{1/(m−1)}, α = d/(d(m − 1) + 2), β = α/d,
+    k = α(m − 1)/(2md), with d = `dim`, m = `exponent`, t = `time`.
+    """
+
+    dim: int
+    exponent: float
+    time: float
+
+    @property
+    def radius(self) -> float:
+        """Radius of the support."""
+        beta, k, constant = self._constants
+        return float(np.sqrt(constant / k) * self.time**beta)
+
+    def __call__(self, theta: np.ndarray) -> np.ndarray:
+        beta, k, constant = self._constants
+        scaled = (theta**2).sum(axis=1) * self.time ** (-2 * beta)
+        inside = np.maximum(constant - k * scaled, 0.0)
+        return self.time ** (-beta * self.dim) * inside ** (1 / (self.exponent - 1))
+
+    @property
+    def _constants(self) -> tuple[float, float, float]:
+        """β, k, and the C of mass one."""
+        d, q = self.dim, 1 / (self.exponent - 1)
+        beta = 1 / (d * (self.exponent - 1) + 2)
+        k = beta * (self.exponent - 1) / (2 * self.exponent)
+        log_volume = d / 2 * np.log(np.pi / k) + gammaln(q + 1) - gammaln(q + 1 + d / 2)
+        return beta, k, float(np.exp(-log_volume / (q + d / 2)))
+
+
+@dataclass(frozen=True)
+class _Bowl:
+    """strength · |θ|²/2 (n,) at points (n, d)."""
+
+    strength: float
+
+    def __call__(self, theta: Array) -> Array:
+        return self.strength * _half_square(theta)
+
+
+def porous_medium(
+    dim: int = 1, exponent: float = 2.0, confinement: float = 0.0, start: float = 1.0
+) -> Problem:
+    """∂_t ρ = Δρ^m + confinement ∇·(xρ) from Barenblatt's profile of age `start`.
+
+    Without confinement the solution at t is the profile of age start + t, and its support ends at
+    a front of finite speed; with it ρ tends to the profile that the confinement holds.
+    """
+    if dim not in (1, 2, 3):
+        raise ProblemError(f"dim = {dim}: 1, 2 or 3")
+    if not confinement >= 0:
+        raise ProblemError(f"confinement = {confinement}: must be >= 0")
+    if not start > 0:
+        raise ProblemError(f"start = {start}: must be positive")
+    return Problem(
+        name="porous_medium",
+        potential=_Bowl(confinement) if confinement else None,
+        internal=PorousMedium(exponent),
+        initial=DensityLaw(dim, Barenblatt(dim, exponent, start)),
+        parameters={
+            "dim": dim,
+            "exponent": exponent,
+            "confinement": confinement,
+            "start": start,
+        },
     )

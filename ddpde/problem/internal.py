@@ -1,8 +1,8 @@
 """Internal energies ∫ h(ρ): crowding that depends on the density at a point alone.
 
 They add ΔP(ρ) to the flow, with the pressure P(ρ) = ρ h'(ρ) − h(ρ). Functions act elementwise on
-NumPy and JAX arrays. A numerical density may be negative by its error: h and h'' are then even
-in ρ, h' and P odd, so that P stays monotone.
+NumPy and JAX arrays. A numerical density may be negative by its error: h, h'' and P' are then
+even in ρ, h' and P odd, so that P stays monotone.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class InternalEnergy(Protocol):
         """P(ρ) = ρ h'(ρ) − h(ρ)."""
         ...
 
+    def pressure_slope(self, density: Array) -> Array:
+        """P'(ρ) = ρ h''(ρ), finite at 0."""
+        ...
+
 
 @dataclass(frozen=True)
 class PorousMedium:
@@ -71,6 +75,9 @@ class PorousMedium:
     def pressure(self, density: Array) -> Array:
         return self.coefficient * density * abs(density) ** (self.exponent - 1)
 
+    def pressure_slope(self, density: Array) -> Array:
+        return self.coefficient * self.exponent * abs(density) ** (self.exponent - 1)
+
 
 @dataclass(frozen=True)
 class Congestion:
@@ -98,4 +105,7 @@ class Congestion:
         return self.value(density)
 
     def pressure(self, density: Array) -> Array:
+        return self.value(density)
+
+    def pressure_slope(self, density: Array) -> Array:
         return self.value(density)

@@ -97,6 +97,11 @@ class Problem:
         return self.unit is not None and not self.birth_death and not any(others)
 
     @property
+    def diffuses(self) -> bool:
+        """Whether the flow has diffusion of any kind, which methods for transport cannot do."""
+        return self.temperature > 0 or self.internal is not None
+
+    @property
     def mesh_dim(self) -> int:
         """Dimension of the meshes this problem is solved on."""
         return self.initial.dim if self.reduction is None else len(self.reduction.labels)

@@ -114,6 +114,7 @@ class _Terms:
     interaction: bool
     ridge: bool
     temperature: bool
+    internal: bool
     birth_death: bool
     schedule: bool
 
@@ -129,6 +130,7 @@ def _terms(content: Content) -> _Terms:
         interaction=alone or getattr(problem, "interaction", None) is not None,
         ridge=content.network if ridge is None else ridge > 0,
         temperature=temperature is None or temperature > 0,
+        internal=problem is not None and problem.internal is not None,
         birth_death=problem is not None and problem.birth_death > 0,
         schedule=problem is None or problem.schedule is not constant,
     )
@@ -149,9 +151,17 @@ def equations(content: Content) -> list[Equation]:
         )
         out.append(Equation(_display(network), words))
     out.append(_energy(content, terms, loss))
-    if terms.temperature and (terms.birth_death or not terms.network):
-        free = "F_T[ρ] = F[ρ] + T ∫ ρ log ρ d θ ‖ F_T^′[ρ] = F′[ρ] + T log ρ"
+    if terms.internal or (terms.temperature and (terms.birth_death or not terms.network)):
+        whole = _sum(
+            (True, "F[ρ]"),
+            (terms.temperature, "T ∫ ρ log ρ d θ"),
+            (terms.internal, "∫ h(ρ) d θ"),
+        )
+        slope = _sum((True, "F′[ρ]"), (terms.temperature, "T log ρ"), (terms.internal, "h′(ρ)"))
+        free = f"F_T[ρ] = {whole} ‖ F_T^′[ρ] = {slope}"
         words = "The free energy, which the flow never raises, and its first variation."
+        if terms.internal:
+            words += " h is the density of the internal energy."
         out.append(Equation(_display(free), words))
     potential = _sum(
         (terms.network, f"𝔼⟦{slope} σ(x; θ)⟧"),
@@ -205,8 +215,9 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
     law = "ρ̄" if radial else "ρ"
     drift = "∂_r (ρ̄ ∂_r F′[ρ̄](r))" if radial else "∇·(ρ ∇F′[ρ])"
     right = drift + " + T ∆ρ" * (terms.temperature and not radial)
+    right += " + ∆P(ρ)" * terms.internal
     if terms.birth_death:
-        slope = "F_T^′" if terms.temperature else "F′"
+        slope = "F_T^′" if terms.temperature or terms.internal else "F′"
         right += f" − α {law} (⟨{slope}[{law}]⟩ − ∫ {slope}[{law}] d {law})"
     if terms.schedule:
         right = f"ξ(t) {{{right}}}" if right != drift else f"ξ(t) {right}"
@@ -218,7 +229,9 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
         )
     else:
         words = "The distributional dynamics" + _edges(content)
-        if content.case.get("temperature") == 0:
+        if terms.internal:
+            words += " P(ρ) = ρ h′(ρ) − h(ρ) is the pressure of the internal energy."
+        elif content.case.get("temperature") == 0:
             words += (
                 " Training is noiseless, so there is no diffusion."
                 if terms.network

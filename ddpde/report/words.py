@@ -133,6 +133,8 @@ def described(content: Content) -> list[tuple[str, str]]:
             rows.append(("Potential V", _function(problem.potential)))
         if problem.interaction is not None:
             rows.append(("Interaction W", _function(problem.interaction)))
+        if problem.internal is not None:
+            rows.append(("Internal energy ∫ h(ρ)", _function(problem.internal)))
         rows.append(("Initial law", _initial(problem.initial)))
     if case.get("dimension"):
         name = "Parameters of a unit" if content.network else "Dimension"

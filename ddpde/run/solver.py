@@ -249,8 +249,8 @@ def _method(options: SolverOptions, flow: SemiDiscrete) -> str:
     if METHODS[options.method].implicit != diffuses:
         fitting = [name for name, m in METHODS.items() if m.implicit == diffuses]
         raise ProblemError(
-            f"method = {options.method!r} does not fit: temperature is "
-            f"{'positive' if diffuses else 'zero'}",
+            f"method = {options.method!r} does not fit: the problem has "
+            f"{'' if diffuses else 'no '}diffusion",
             f"one of: auto, {', '.join(fitting)}",
         )
     return options.method

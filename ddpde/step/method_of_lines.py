@@ -9,6 +9,7 @@ from petsc4py import PETSc
 
 from ddpde.errors import SolverError
 from ddpde.flow import SemiDiscrete
+from ddpde.step.implicit import diffusion_rate, set_implicit_part
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class MethodOfLines:
         ts.setType(method.family)
         if method.implicit:
             ts.setARKIMEXType(method.scheme)
-            self._set_implicit_part(ts)
+            set_implicit_part(ts, flow, rtol)
         else:
             ts.setRKType(method.scheme)
         ts.setRHSFunction(self._explicit_part, self._u.duplicate())
@@ -112,10 +113,9 @@ class MethodOfLines:
         """A step in which the error is about rtol, by the size of du/ds; TS corrects it."""
         rate = self._u.duplicate()
         self._flow.transport(self._u, rate)
-        if self._flow.diffusion is not None:
-            shaped = self._u.getArray(readonly=True).reshape(self._flow.local_shape)
+        if self.method.implicit:
             with rate as array:
-                array[:] -= self._flow.temperature * self._flow.diffusion.apply(shaped).ravel()
+                array[:] -= diffusion_rate(self._flow, self._u).ravel()
         largest = PETSc.NormType.INFINITY
         speed = rate.norm(largest) / self._u.norm(largest)
         return 0.5 * rtol ** (1.0 / method.order) / max(speed, 1e-8)
@@ -137,49 +137,6 @@ class MethodOfLines:
 
     def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
         self._flow.transport(u, out)
-
-    def _set_implicit_part(self, ts: PETSc.TS) -> None:
-        part = _ImplicitDiffusion(self._flow)
-        ts.setIFunction(part.residual, self._u.duplicate())
-        jacobian = PETSc.Mat().createPython((self._u.getSizes(), self._u.getSizes()), part)
-        jacobian.setUp()
-        ts.setIJacobian(part.set_shift, jacobian)
-        snes = ts.getSNES()
-        snes.setType("ksponly")  # diffusion is linear, and its solver direct
-        ksp = snes.getKSP()
-        ksp.setType("preonly")
-        ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(part)
-
-
-class _ImplicitDiffusion:
-    """du/ds + T (diffusion) u in the callbacks that PETSc asks for."""
-
-    def __init__(self, flow: SemiDiscrete) -> None:
-        assert flow.diffusion is not None
-        self._diffusion, self._flow = flow.diffusion, flow
-        self._shift = self._factor = 1.0
-
-    def residual(self, ts, t, u, rate, out):  # type: ignore[no-untyped-def]
-        with out as array:
-            spread = self._diffusion.apply(self._shaped(u))
-            array[:] = rate.getArray(readonly=True) + self._flow.temperature * spread.ravel()
-
-    def set_shift(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
-        self._shift, self._factor = shift, self._flow.temperature
-
-    def apply(self, pc, b, x):  # type: ignore[no-untyped-def]
-        with x as array:
-            solved = self._diffusion.solve(self._shift, self._factor, self._shaped(b))
-            array[:] = solved.ravel()
-
-    def mult(self, matrix, x, y):  # type: ignore[no-untyped-def]
-        with y as array:
-            array[:] = self._shift * x.getArray(readonly=True)
-            array[:] += self._factor * self._diffusion.apply(self._shaped(x)).ravel()
-
-    def _shaped(self, vector: PETSc.Vec):  # type: ignore[no-untyped-def]
-        return vector.getArray(readonly=True).reshape(self._flow.local_shape)
 
 
 def _set_options(ts: PETSc.TS, **values: str) -> None:

@@ -528,3 +528,25 @@ step_size = 0.1
     (tmp_path / "case.toml").write_text(text)
     with pytest.raises(ConfigError, match="nothing to train"):
         load(tmp_path / "case.toml")
+
+
+def test_methods_of_a_problem_with_an_internal_energy(tmp_path):
+    text = """
+title = "porous medium"
+[problem]
+name = "porous_medium"
+[problem.parameters]
+exponent = 3.0
+[mesh]
+lower = -3.0
+upper = 3.0
+cells = 16
+[solver]
+t_end = 1.0
+method = "rk5"
+"""
+    (tmp_path / "case.toml").write_text(text)
+    with pytest.raises(ConfigError, match='"rk5" does not fit: the problem has an internal energy'):
+        load(tmp_path / "case.toml")
+    (tmp_path / "case.toml").write_text(text.replace("rk5", "imex3"))
+    assert load(tmp_path / "case.toml").problem.internal is not None

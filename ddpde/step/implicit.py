@@ -1,0 +1,96 @@
+"""Diffusion as the implicit part of an additive Runge–Kutta method of PETSc TS."""
+
+from __future__ import annotations
+
+import numpy as np
+from petsc4py import PETSc
+
+from ddpde.flow import SemiDiscrete
+
+_NEWTON = 1e-2  # error of a Newton iteration relative to the time step's tolerance
+
+
+def set_implicit_part(ts: PETSc.TS, flow: SemiDiscrete, rtol: float) -> None:
+    """Let TS solve du/ds + diffusion(u) = b in its stages; `rtol` is that of the time steps."""
+    part = _Linear(flow) if flow.nonlinear is None else _Nonlinear(flow)
+    ts.setIFunction(part.residual, flow.state.duplicate())
+    part.set_solver(ts, rtol)
+
+
+def diffusion_rate(flow: SemiDiscrete, u: PETSc.Vec) -> np.ndarray:
+    """What diffusion takes from du/ds (local_shape)."""
+    shaped = u.getArray(readonly=True).reshape(flow.local_shape)
+    if flow.nonlinear is not None:
+        return flow.nonlinear.rate(shaped)
+    assert flow.diffusion is not None
+    return flow.temperature * flow.diffusion.apply(shaped)
+
+
+class _Part:
+    def __init__(self, flow: SemiDiscrete) -> None:
+        self._flow = flow
+
+    def residual(self, ts, t, u, rate, out):  # type: ignore[no-untyped-def]
+        with out as array:
+            array[:] = rate.getArray(readonly=True) + diffusion_rate(self._flow, u).ravel()
+
+
+class _Linear(_Part):
+    """A direct solve a stage, in the callbacks that PETSc asks for."""
+
+    def set_solver(self, ts: PETSc.TS, rtol: float) -> None:
+        assert self._flow.diffusion is not None
+        self._diffusion = self._flow.diffusion
+        self._shift = self._factor = 1.0
+        sizes = self._flow.state.getSizes()
+        jacobian = PETSc.Mat().createPython((sizes, sizes), self)
+        jacobian.setUp()
+        ts.setIJacobian(self.set_shift, jacobian)
+        snes = ts.getSNES()
+        snes.setType("ksponly")
+        ksp = snes.getKSP()
+        ksp.setType("preonly")
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(self)
+
+    def set_shift(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
+        self._shift, self._factor = shift, self._flow.temperature
+
+    def apply(self, pc, b, x):  # type: ignore[no-untyped-def]
+        with x as array:
+            solved = self._diffusion.solve(self._shift, self._factor, self._shaped(b))
+            array[:] = solved.ravel()
+
+    def mult(self, matrix, x, y):  # type: ignore[no-untyped-def]
+        with y as array:
+            array[:] = self._shift * x.getArray(readonly=True)
+            array[:] += self._factor * self._diffusion.apply(self._shaped(x)).ravel()
+
+    def _shaped(self, vector: PETSc.Vec) -> np.ndarray:
+        return vector.getArray(readonly=True).reshape(self._flow.local_shape)
+
+
+class _Nonlinear(_Part):
+    """Newton's method a stage, with a sparse Jacobian."""
+
+    def set_solver(self, ts: PETSc.TS, rtol: float) -> None:
+        assert self._flow.nonlinear is not None
+        ts.setIJacobian(self.jacobian, self._flow.nonlinear.matrix)
+        ts.setMaxSNESFailures(-1)  # a smaller step mends it
+        snes = ts.getSNES()
+        snes.setType("newtonls")
+        snes.getLineSearch().setType("basic")
+        snes.setTolerances(rtol=1e-10, atol=0.0, stol=_NEWTON * rtol, max_it=12)
+        ksp = snes.getKSP()
+        ksp.setType("gmres")
+        ksp.setTolerances(rtol=1e-8)  # mass is conserved to this part of a Newton step
+        # incomplete factors: a dozen iterations where complete ones cost ten times as much;
+        # on a line they are complete
+        ksp.getPC().setType("bjacobi")
+
+    def jacobian(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
+        assert self._flow.nonlinear is not None
+        matrix = self._flow.nonlinear.jacobian(
+            u.getArray(readonly=True).reshape(self._flow.local_shape)
+        )
+        matrix.shift(shift)
