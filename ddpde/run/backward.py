@@ -73,6 +73,8 @@ class Backward:
     `last` (K, n_cells, nd): the observables χ.
     """
 
+    nonlinear = None
+
     def __init__(
         self, flow: EulerianFlow, adjoint: Adjoint, path: Path, stop: float, last: np.ndarray
     ) -> None:

@@ -94,6 +94,11 @@ def fluctuations(
     names = (*([RISK] if with_risk else []), *chosen)
     if not names:
         raise ProblemError("there is nothing to observe", "give observables")
+    if problem.internal is not None:
+        raise ProblemError(
+            "the central limit theorem with an internal energy is not known here",
+            "take a problem without it",
+        )
     flow = EulerianFlow(problem, mesh, degree)
     adjoint = Adjoint(flow)
     path = follow(flow, stops, rtol)
