@@ -17,6 +17,7 @@ from ddpde.problem.classics import kuramoto, mckean_vlasov, ornstein_uhlenbeck, 
 from ddpde.problem.data import GaussianInputs, IsotropicGaussians
 from ddpde.problem.datasets import digits_pca, tabular_pca
 from ddpde.problem.initial import GaussianLaw
+from ddpde.problem.mixture import gaussian_mixture
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial
 from ddpde.problem.units import RidgeUnit
@@ -133,4 +134,5 @@ CATALOGUE: dict[str, Callable[..., Problem]] = {
     "mckean_vlasov": mckean_vlasov,
     "kuramoto": kuramoto,
     "porous_medium": porous_medium,
+    "gaussian_mixture": gaussian_mixture,
 }

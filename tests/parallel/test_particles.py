@@ -1,0 +1,89 @@
+"""Replicas spread over ranks are those of one process, bit by bit; restart on other ranks too."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+MPIRUN = shutil.which("mpirun", path=PLACES)
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "true",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+SCRIPT = """
+import dataclasses
+import sys
+from mpi4py import MPI
+import numpy as np
+from ddpde.particles import Conic, SGD, train
+from ddpde.problem import GaussianInputs, GaussianLaw, Problem, RidgeUnit, tanh
+
+comm = MPI.COMM_WORLD
+problem = Problem(
+    name="tanh", unit=RidgeUnit(tanh, 2), data=GaussianInputs(2, lambda x: x[:, 0]),
+    initial=GaussianLaw.isotropic(2, 0.7), schedule=lambda t: 1.0 if t < 0.95 else stop(t),
+)
+
+def stop(t):
+    if sys.argv[1] == "interrupt":
+        raise RuntimeError("killed")
+    return 1.0
+
+for name, system in (("sgd", SGD()), ("conic", Conic())):
+    try:
+        made = train(
+            problem, 6, replicas=5, step_size=0.05, times=[0.0, 0.5, 2.0], seed=1, comm=comm,
+            system=system, checkpoint=f"{name}.npz", checkpoint_every=0.0,
+        )
+    except RuntimeError:
+        continue
+    weights = np.zeros(0) if made.weights is None else made.weights
+    np.savez(f"{name}_{comm.size}_{comm.rank}.npz", theta=made.theta, weights=weights)
+if sys.argv[1] == "wrong":
+    problem = dataclasses.replace(problem, ridge=1.0, schedule=lambda t: 1.0)
+    try:
+        train(problem, 3, replicas=5, step_size=10.0, times=[1e3], seed=1, comm=comm)
+    except Exception as error:
+        print(comm.rank, type(error).__name__, flush=True)
+"""
+
+
+def launch(folder, ranks, mode="run"):
+    folder.mkdir(exist_ok=True)
+    command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", SCRIPT, mode]
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+    )
+
+
+def load(folder, name, size):
+    return [np.load(folder / f"{name}_{size}_{rank}.npz") for rank in range(size)]
+
+
+def test_replicas_on_ranks_and_restart_on_others(tmp_path):
+    for ranks in (1, 2, 3):
+        result = launch(tmp_path / str(ranks), ranks, "wrong" if ranks == 3 else "run")
+        assert result.returncode == 0, result.stderr
+        if ranks == 3:  # one error on all ranks
+            assert sorted(result.stdout.split("\n"))[1:] == [f"{r} SolverError" for r in range(3)]
+    cut = tmp_path / "cut"
+    assert launch(cut, 2, "interrupt").returncode == 0
+    assert not list(cut.glob("*_2_*"))  # stopped before the end
+    assert launch(cut, 3).returncode == 0
+    for name in ("sgd", "conic"):
+        (one,) = load(tmp_path / "1", name, 1)
+        for other in (
+            *load(tmp_path / "2", name, 2),
+            *load(tmp_path / "3", name, 3),
+            *load(cut, name, 3),
+        ):
+            np.testing.assert_array_equal(other["theta"], one["theta"])
+            np.testing.assert_array_equal(other["weights"], one["weights"])
