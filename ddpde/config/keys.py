@@ -65,7 +65,7 @@ class OptionsSection(Section):
     rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
     adapt: float = optional(gt=0, lt=1)
-    adapt_depth: int = optional(ge=1, le=20)
+    adapt_depth: int = optional(ge=1, le=12)
     grow: float = optional(gt=0, lt=1)
 
 

@@ -28,8 +28,8 @@ _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
 class EulerianFlow:
     """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state.
 
-    These are `start`, or the initial law's where it is not given. tolerance: of the features'
-    compression.
+    These are `start`, or the initial law's where it is not given; `space` may be given where it
+    exists already. tolerance: of the features' compression.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class EulerianFlow:
         mesh: dmesh.Mesh,
         degree: int,
         tolerance: float = TOLERANCE,
+        space: Space | None = None,
         start: np.ndarray | None = None,
     ) -> None:
         if problem.internal is not None and not problem.internal.smooth:
@@ -46,7 +47,7 @@ class EulerianFlow:
                 "use a JKO method, or PorousMedium with a large exponent",
             )
         check_mesh(problem, mesh)
-        self.space = Space(mesh, degree, problem.periods)
+        self.space = space or Space(mesh, degree, problem.periods)
         self.comm = mesh.comm
         self.local_shape = self.space.local_shape
         self.temperature = problem.temperature

@@ -22,7 +22,7 @@ from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
 _AIM = 0.25  # of the tolerance: what a new mesh is made for
 _MOST = 0.6  # of the tolerance: with more, the mesh is changed
 _WORTHWHILE = 0.7  # of the cells: a mesh with more is not worth the change
-_PATIENCE = 5  # steps between two changes that only save cells
+_PATIENCE = 5  # steps between two looks at what could be saved
 _DRAWS = 4096  # of the initial law, which show where to look for it
 _CROWD = 0.2  # part of the draws in a piece beyond which it is halved unseen
 _STRIDE = 3  # halvings of a piece at a time
@@ -51,6 +51,7 @@ class Adaptation:
         check_mesh(problem, space.mesh)
         self._problem, self._build = problem, build
         self._tolerance, self._rim = tolerance, rim
+        self._age = 0  # steps since the mesh was last looked at closely
         depth = depth if tolerance is not None else 0
         self._now = adaptive_mesh(space, depth)
         if rim is not None and not self._now.may_grow:
@@ -59,8 +60,8 @@ class Adaptation:
                 "take a box of intervals, quadrilaterals or hexahedra, or leave grow out",
             )
         self._seek(depth)
-        self._next, self._age = self._now, 0
-        self.flow = build(mesh=self._now.space.mesh)
+        self._next = self._now
+        self.flow = build(mesh=self._now.space.mesh, space=self._now.space)
 
     @property
     def due(self) -> bool:
@@ -83,9 +84,9 @@ class Adaptation:
         """The flow on the mesh that is due, its state the law so far."""
         old, new = self._now, self._next
         u = self.flow.state.getArray(readonly=True).reshape(self.flow.local_shape)
-        flow = self._build(mesh=new.space.mesh, start=old.transfer(u, new))
+        flow = self._build(mesh=new.space.mesh, space=new.space, start=old.transfer(u, new))
         flow.truncated_mass = self.flow.truncated_mass
-        self._now, self.flow, self._age = new, flow, 0
+        self._now, self.flow = new, flow
         return flow
 
     def _changed(self, u: np.ndarray, *, patient: bool) -> AdaptiveMesh:
@@ -94,8 +95,9 @@ class Adaptation:
         if self._tolerance is not None:
             errors = now.errors(u)
             halvings = self._halvings(errors, self._tolerance)
-            coarse = now.total(errors) > _MOST * self._tolerance
+            coarse = now.total(errors) > _MOST * self._tolerance and now.total(halvings > 0) > 0
             if coarse or not patient:
+                self._age = 0
                 few = _WORTHWHILE * now.cells(np.zeros_like(halvings))
                 if coarse or now.cells(halvings) < few:
                     new = now.changed(halvings)

@@ -72,8 +72,8 @@ class SolverOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ProblemError(f"{name} = {value}", "between 0 and 1")
-        if not 1 <= self.adapt_depth <= 20:
-            raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 20")
+        if not 1 <= self.adapt_depth <= 12:
+            raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 12")
 
     @property
     def feature_tolerance(self) -> float:

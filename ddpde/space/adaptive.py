@@ -9,6 +9,7 @@ import numpy as np
 
 from ddpde.errors import MeshError
 from ddpde.space.graded import GradedBox
+from ddpde.space.nested import NestedSimplices
 from ddpde.space.spaces import Space
 
 
@@ -80,10 +81,10 @@ class AdaptiveMesh(Protocol):
 
 def adaptive_mesh(space: Space, depth: int) -> AdaptiveMesh:
     """From the space on a mesh of the user's, whose cells may be halved `depth` times."""
-    box = GradedBox.coarsest(space, depth)
-    if box is None:
+    mesh = GradedBox.coarsest(space, depth) or NestedSimplices.coarsest(space, depth)
+    if mesh is None:
         raise MeshError(
             f"no adaptive mesh from this one of {space.cell}s",
             "take a box, or a mesh of straight triangles or tetrahedra",
         )
-    return box
+    return mesh
