@@ -96,9 +96,14 @@ class _Round:
 
 @dataclass(frozen=True, eq=False)
 class NestedSimplices:
-    """Implements `AdaptiveMesh`; a piece is a cell."""
+    """Implements `AdaptiveMesh`; a piece is a cell.
+
+    asked (n,): the volume that was asked for where each cell is. Conformity may have made the cell
+    smaller, which is not to be asked for the next time: refinement would creep over the mesh.
+    """
 
     rounds: tuple[_Round, ...]
+    asked: np.ndarray
     depth: int
     like: Space
 
@@ -110,7 +115,8 @@ class NestedSimplices:
         flat = space.geometry_degree == 1 and space.gdim == space.tdim
         if space.cell not in ("triangle", "tetrahedron") or not flat or any(space.periods):
             return None
-        return cls((_Round.base(space.mesh),), depth, space)
+        base = _Round.base(space.mesh)
+        return cls((base,), base.volumes, depth, space)
 
     @cached_property
     def space(self) -> Space:
@@ -166,25 +172,28 @@ class NestedSimplices:
         This object where nothing changes.
         """
         old, comm = self._last, self.like.comm
-        wanted = old.volumes * 2.0 ** (-self.gain * halvings)
-        # closure splits a cell less than in all its edges: what it leaves is no wish for more
+        if not comm.allreduce(bool(halvings.any()), MPI.LOR):
+            return self
+        sized = old.volumes * 2.0 ** (-self.gain * halvings)
+        wanted = np.where(halvings > 0, sized, np.maximum(self.asked, sized))
+        # splitting all edges makes cells 2^gain times smaller: half way there is near enough
         slack = 1.01 * 2 ** (self.gain - 1)
         at, rounds = old.roots, [self.rounds[0]]
-        while len(rounds) <= self.depth + 1:
+        while True:
             now = rounds[-1]
             least = np.full(len(now.volumes), np.inf)
             np.minimum.at(least, at, wanted)
             empty = np.flatnonzero(np.isinf(least))  # smaller than the old cell around them
             least[empty] = wanted[self._locate(now.centres[empty], now.roots[empty])]
             marked = np.flatnonzero(now.volumes > slack * least)
-            if not comm.allreduce(len(marked)):
+            if len(rounds) > self.depth + 2 or not comm.allreduce(len(marked)):
                 break
             rounds.append(now.refined(marked))
             at = rounds[-1].down(old.centres, at)
         same = np.array_equal(rounds[-1].keys, old.keys) and len(rounds) == len(self.rounds)
         if comm.allreduce(same, MPI.LAND):
             return self
-        return NestedSimplices(tuple(rounds), self.depth, self.like)
+        return NestedSimplices(tuple(rounds), least, self.depth, self.like)
 
     def transfer(self, u: np.ndarray, new: NestedSimplices) -> np.ndarray:
         """The projection of the coefficients u, by quadrature in the new cells; mass is kept.
