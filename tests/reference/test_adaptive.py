@@ -206,7 +206,7 @@ def test_settings_that_make_no_sense(settings, kind, message):
 def test_narrow_law_on_triangles():
     mesh = ddpde.box([-6, -6], [6, 6], cells=[8, 8], cell="triangle")
     run = ddpde.solve(
-        narrow(2), mesh, times=[1e-3, 0.2], degree=3, rtol=2e-5, adapt=5e-3, adapt_depth=8
+        narrow(2), mesh, times=[1e-3, 0.05], degree=3, rtol=2e-5, adapt=5e-3, adapt_depth=8
     )
     assert errors(run).max() < 5e-3, errors(run)
     assert np.abs(run.history["mass"] - 1).max() < 1e-12
