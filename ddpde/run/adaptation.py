@@ -2,7 +2,7 @@
 
 After each step the L1 error of the density on its mesh is estimated, cell by cell, from the decay
 of the coefficients. Where it is too large, or could be afforded with far fewer cells, the mesh is
-changed so that all cells have about the same error, a quarter of the tolerance together, and the
+changed so that all cells have about the same error, a small part of the tolerance together, and the
 density is projected onto the new mesh.
 """
 
@@ -19,8 +19,8 @@ from ddpde.flow.checks import check_mesh
 from ddpde.problem import Problem
 from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
 
-_AIM = 0.25  # of the tolerance: what a new mesh is made for
-_MOST = 0.6  # of the tolerance: with more, the mesh is changed
+_AIM = 0.15  # of the tolerance: what a new mesh is made for
+_MOST = 0.4  # of the tolerance: with more the mesh is changed; the solution errs more than its fit
 _WORTHWHILE = 0.7  # of the cells: a mesh with more is not worth the change
 _PATIENCE = 5  # steps between two looks at what could be saved
 _DRAWS = 4096  # of the initial law, which show where to look for it
