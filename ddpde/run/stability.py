@@ -32,7 +32,7 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import ProblemError, SolverError
 from ddpde.run.stationary import StationaryState
-from ddpde.space import Space
+from ddpde.space.matrices import nodal_matrix
 from ddpde.space.quadrature import tabulate
 
 # petsc4py's own annotations refuse much of what it accepts
@@ -291,7 +291,7 @@ def _matrices(state: StationaryState) -> tuple[Mat, Mat, np.ndarray]:
         total.array[:] = column
         total.scatter_reverse(la.InsertMode.add)
         column[:] = total.array
-    return _sparse(space, stiffness), _sparse(space, mass), B[: nodes.size_local].copy()
+    return nodal_matrix(space, stiffness), nodal_matrix(space, mass), B[: nodes.size_local].copy()
 
 
 def _resolved(highest: np.ndarray, mass: np.ndarray, comm: MPI.Comm) -> np.ndarray:
@@ -312,19 +312,3 @@ def _resolved(highest: np.ndarray, mass: np.ndarray, comm: MPI.Comm) -> np.ndarr
             "refine the mesh where the law is",
         )
     return kept & ~dependent
-
-
-def _sparse(space: Space, cells: np.ndarray) -> Mat:
-    """The matrix that the cells' matrices (n_cells, n, n) add up to."""
-    nodes = space.potential.dofmap.index_map
-    dofs = space.potential_dofs[: space.n_cells]
-    index = nodes.local_to_global(dofs.ravel()).reshape(dofs.shape).astype(PETSc.IntType)
-    rows = np.broadcast_to(index[:, :, None], cells.shape).ravel()
-    columns = np.broadcast_to(index[:, None, :], cells.shape).ravel()
-    size = (nodes.size_local, nodes.size_global)
-    matrix: Mat = PETSc.Mat()
-    matrix.createAIJ((size, size), comm=space.comm)
-    matrix.setPreallocationCOO(rows, columns)
-    matrix.setValuesCOO(cells.ravel(), PETSc.InsertMode.ADD_VALUES)
-    matrix.assemble()
-    return matrix

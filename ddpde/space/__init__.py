@@ -16,7 +16,9 @@ from ddpde.space.adaptive import AdaptiveMesh, adaptive_mesh
 from ddpde.space.facets import Facets
 from ddpde.space.law import Law, gather
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
+from ddpde.space.points import PointLoads
 from ddpde.space.quadrature import CellQuadrature
+from ddpde.space.screened import ScreenedPoisson
 from ddpde.space.shapes import annulus, ball, disc, sphere, torus
 from ddpde.space.spaces import Space
 from ddpde.space.tensor import TensorGrid, tensor_grid
@@ -28,7 +30,9 @@ __all__ = [
     "Facets",
     "FileRecipe",
     "Law",
+    "PointLoads",
     "Recipe",
+    "ScreenedPoisson",
     "Space",
     "TensorGrid",
     "adaptive_mesh",

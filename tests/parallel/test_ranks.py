@@ -196,13 +196,27 @@ found = ddpde.fluctuations(ddpde.problems.digits_pca(), mesh, times=[0.2], degre
 if MPI.COMM_WORLD.rank == 0:
     print(found.covariance(10, step_size=0.1)[-1].ravel().tolist())
 """
+DISTANCES = """
+from mpi4py import MPI
+import numpy as np
+import ddpde
+from ddpde.compare import NegativeSobolev
+run = ddpde.solve(ddpde.problems.digits_pca(), ddpde.box([-4, -4], [4, 4], cells=[8, 7]), times=[0])
+law = run.laws[0] if run.laws else None
+cloud = np.random.default_rng(0).random((3000, 2)).round(2)  # many points on facets
+distances = [NegativeSobolev(law, ddpde.box([-4, -4], [4, 4], cells=[16, 16], cell=cell))(cloud)
+             for cell in ("quadrilateral", "triangle")]
+if MPI.COMM_WORLD.rank == 0:
+    print(distances)
+"""
 
 
 @pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
-def test_fluctuations_agree():
+@pytest.mark.parametrize("script", [FLUCTUATIONS, DISTANCES], ids=["fluctuations", "distances"])
+def test_scripts_agree(script):
     found = []
     for ranks in (1, 2, 3):
-        line = [MPIRUN, "-n", str(ranks), sys.executable, "-c", FLUCTUATIONS]
+        line = [MPIRUN, "-n", str(ranks), sys.executable, "-c", script]
         process = subprocess.run(
             line, env=ENVIRONMENT, text=True, capture_output=True, timeout=120, check=False
         )
