@@ -15,8 +15,9 @@ class NegativeSobolev:
     In free space the kernel has smoothness p − d/2 and length 1/κ: in 1D (1 + κr) exp(−κr)/4κ³ with
     p = 2 and exp(−κr)/2κ with p = 1, in 2D r K₁(κr)/4πκ with p = 2, in 3D (1 + κr) exp(−κr)/32πκ³
     with p = 3. On the mesh it has no flux through the boundary: κ times the distance to it says
-    how little that matters. Points and the law's mass are loaded on continuous elements of `degree`, whose linear
-    system is factorised once; a cloud of N particles then costs O(N) and p solves.
+    how little that matters. Points and the law's mass are loaded on continuous elements of
+    `degree`, whose linear system is factorised once; a cloud of N particles then costs O(N) and
+    p/2 solves.
 
     `law` is that of rank 0, clouds are the same on all ranks, the mesh any (it need not be the
     law's) that holds all particles, in cells shorter than 1/κ. Default p: the least with smoothness

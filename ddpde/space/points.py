@@ -103,7 +103,7 @@ class PointLoads:
         which, cells, reference, depth = (
             array[order] for array in (which, cells, reference, depth)
         )
-        best = np.append(True, which[1:] != which[:-1]) & (depth >= -_CLOSE)[: len(which)]
+        best = (np.diff(which, prepend=-1) > 0) & (depth >= -_CLOSE)
         which, cells, reference = which[best], cells[best], reference[best]
         if space.comm.size > 1:  # a point on a facet between ranks counts once
             owner = np.full(len(points), space.comm.size)
@@ -122,6 +122,8 @@ class PointLoads:
 
     def _pull_back(self, points: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Reference coordinates (n, tdim) of points (n, gdim) in cells (n,), by Newton."""
+        if len(points) == 0:  # on this rank; basix cannot tabulate nothing
+            return points
         space = self._space
         element = basix.ufl.element("Lagrange", space.cell, space.geometry_degree)
         nodes = space.geometry[cells]

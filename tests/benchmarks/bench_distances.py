@@ -2,7 +2,6 @@
 
 import time
 
-from mpi4py import MPI  # noqa: F401, I001  (before DOLFINx)
 import numpy as np
 
 import ddpde
