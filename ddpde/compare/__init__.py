@@ -1,19 +1,31 @@
 """How far apart a particle system and a PDE are, with error bars."""
 
-from ddpde.compare.distances import SlicedW1, floor
+from ddpde.compare.distances import SlicedW1, SlicedW2, floor
+from ddpde.compare.gaussians import QuadraticInteraction, gaussian_entropy, gaussian_w2
+from ddpde.compare.kernels import energy_kernel, gaussian_kernel, mmd_squared
 from ddpde.compare.observables import law_risk, prediction
 from ddpde.compare.sobolev import NegativeSobolev
 from ddpde.compare.statistics import Extrapolation, Rate, extrapolate, fit_rate, half_width
+from ddpde.compare.transport import sinkhorn_divergence, wasserstein
 
 __all__ = [
     "Extrapolation",
     "NegativeSobolev",
+    "QuadraticInteraction",
     "Rate",
     "SlicedW1",
+    "SlicedW2",
+    "energy_kernel",
     "extrapolate",
     "fit_rate",
     "floor",
+    "gaussian_entropy",
+    "gaussian_kernel",
+    "gaussian_w2",
     "half_width",
     "law_risk",
+    "mmd_squared",
     "prediction",
+    "sinkhorn_divergence",
+    "wasserstein",
 ]
