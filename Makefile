@@ -14,7 +14,7 @@ demo: $(VENV)/.installed  ## the first validation case, with its report
 	$(BIN)/ddpde validate validation/mei2018_isotropic/case.toml
 
 validate: $(VENV)/.installed  ## every validation case; those done before are kept
-	$(BIN)/ddpde validate --resume --index validation/index.html validation/*/case.toml
+	$(BIN)/ddpde validate --resume --index validation/index.html validation/*/*.toml
 
 # One thread a process: the tests' matrices are small, and some tests start several ranks.
 test bench: export OMP_NUM_THREADS = 1
