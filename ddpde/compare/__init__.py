@@ -3,7 +3,7 @@
 from ddpde.compare.distances import SlicedW1, SlicedW2, floor
 from ddpde.compare.gaussians import QuadraticInteraction, gaussian_entropy, gaussian_w2
 from ddpde.compare.kernels import energy_kernel, gaussian_kernel, mmd_squared
-from ddpde.compare.observables import law_risk, prediction
+from ddpde.compare.observables import cloud_energy, law_energy, law_risk, prediction
 from ddpde.compare.sobolev import NegativeSobolev
 from ddpde.compare.statistics import Extrapolation, Rate, extrapolate, fit_rate, half_width
 from ddpde.compare.transport import sinkhorn_divergence, wasserstein
@@ -15,6 +15,7 @@ __all__ = [
     "Rate",
     "SlicedW1",
     "SlicedW2",
+    "cloud_energy",
     "energy_kernel",
     "extrapolate",
     "fit_rate",
@@ -23,6 +24,7 @@ __all__ = [
     "gaussian_kernel",
     "gaussian_w2",
     "half_width",
+    "law_energy",
     "law_risk",
     "mmd_squared",
     "prediction",

@@ -82,6 +82,13 @@ class ParticlesSection(Section):
     widths: tuple[Count, ...] = optional(min_length=1)
     replicas: int = optional(ge=2, lt=2**32)
     step_size: Positive = optional()
+    gamma: Positive = optional()
+    alpha: float = optional(ge=0, lt=1)
+    beta: float = optional(ge=0, le=1)
+    system: Literal["sgd", "langevin", "diffusion", "gradient_flow"] = optional()
+    sampling: Literal["fresh", "reshuffled", "full"] = optional()
+    noise: Literal["common", "independent"] = optional()
+    scale: float = optional(ge=0)
     seed: int = optional(ge=0, lt=2**32)
     batch: Count = optional()
     dtype: Literal["float32", "float64"] = optional()
@@ -99,12 +106,17 @@ class AcceptanceSection(Section):
 
 
 class ReferenceFile(Section):
-    """reference.json: risk, and mean of the first coordinate, at some times; where it is from."""
+    """reference.json: risk, and mean of the first coordinate, at some times; where it is from.
+
+    finite_risk: a row for each of `widths`, the expected risk of networks of that width.
+    """
 
     source: str = optional()
     times: Times = optional(min_length=1)
     risk: tuple[float, ...] = optional()
     mean: tuple[float, ...] = optional()
+    widths: tuple[Count, ...] = optional(min_length=1)
+    finite_risk: tuple[tuple[float, ...], ...] = optional(min_length=1)
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ddpde.config.build import read_problem
 from ddpde.config.keys import CaseSection, Table
+from ddpde.config.particles import read_particles
 from ddpde.config.reader import Reader
 from ddpde.config.sections import (
     read_acceptance,
     read_cross_check,
     read_mesh,
-    read_particles,
     read_solver,
 )
 from ddpde.errors import ConfigError
@@ -44,12 +44,7 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
     options, times = read_solver(reader, file.solver, problem)
     cross_check = read_cross_check(reader, file.cross_check, mesh, problem)
     listed = file.solver is not None and "times" in file.solver
-    particles = read_particles(reader, file.particles, times, listed)
-    if particles is not None and problem is not None and not problem.trainable:
-        reader.problems.append(
-            f"particles: problem {problem.name!r} is not the training of a network alone, "
-            "so there is nothing to train; leave the section out"
-        )
+    particles = read_particles(reader, file.particles, times, listed, problem)
     acceptance, reference = read_acceptance(reader, file.acceptance, times)
     if reader.problems or problem is None or mesh is None:
         return None

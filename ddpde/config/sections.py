@@ -14,7 +14,6 @@ from ddpde.config.keys import (
     CrossCheckSection,
     MeshSection,
     OptionsSection,
-    ParticlesSection,
     ReferenceFile,
     SolverSection,
     Table,
@@ -27,10 +26,9 @@ from ddpde.run import SolverOptions
 from ddpde.run.solver import output_times
 from ddpde.space import BoxRecipe, FileRecipe, Recipe
 from ddpde.step import METHODS
-from ddpde.validate.case import Acceptance, CrossCheck, ParticlePlan
+from ddpde.validate.case import Acceptance, CrossCheck
 
 _MOST_CELLS = 10**8  # more is a slip of the keyboard
-_MOST_STEPS = 2**32  # as the particles have it
 
 
 def read_mesh(reader: Reader, table: Table | None, problem: Problem | None) -> Recipe | None:
@@ -77,30 +75,6 @@ def read_cross_check(
     if any(name in table for name in MeshSection.model_fields):
         mesh = _recipe(reader, section, table, "cross_check", problem)
     return CrossCheck(mesh, _options(section)) if mesh is not None else None
-
-
-def read_particles(
-    reader: Reader, table: Table | None, times: Sequence[float], listed: bool
-) -> ParticlePlan | None:
-    """[particles]; `listed` says whether the output times come from solver.times."""
-    if table is None:
-        return None
-    section = reader.read(ParticlesSection, table, "particles")
-    reader.need(table, "particles", "widths", "replicas", "step_size")
-    reader.increasing(section.widths, "particles.widths")
-    if section.step_size is not None and times:
-        path = "solver.times" if listed else "solver.t_end"
-        factor = section.bias_factor or ParticlePlan.bias_factor
-        # the bias of the step is measured with longer steps to the same times
-        for step, what in [
-            (section.step_size, "particles.step_size"),
-            (section.step_size * factor, f"particles.step_size x bias_factor = {factor} x"),
-        ]:
-            if not _reaches(reader, times, step, path, what):
-                break
-    if reader.problems:
-        return None
-    return ParticlePlan(**section.model_dump(exclude_unset=True))
 
 
 def read_acceptance(
@@ -205,30 +179,6 @@ def _box(
     if len(reader.problems) > before or len(given) < len(ends):
         return None
     return BoxRecipe(section.lower, section.upper, section.cells, section.cell)
-
-
-def _reaches(reader: Reader, times: Sequence[float], step: float, path: str, what: str) -> bool:
-    """Whether whole numbers of steps lead to all the times; reports those they do not."""
-    t = np.asarray(times)
-    with np.errstate(over="ignore"):
-        ratio = t / step
-    if not ratio[-1] < _MOST_STEPS:
-        reader.say("particles.step_size", f"{step:g} needs more than 2**32 steps to t = {t[-1]:g}")
-        return False
-    steps = np.rint(ratio)
-    off = np.abs(ratio - steps) > 1e-6 + 1e-12 * steps
-    off[1:] |= np.diff(steps) < 1
-    if not off.any():
-        return True
-    values = ", ".join(f"{x:g}" for x in t[off][:5]) + (", ..." if off.sum() > 5 else "")
-    first = t[off][0]
-    near = max(1.0, np.rint(first / step)) * step
-    reader.say(
-        path,
-        f"{values}: not whole numbers of steps of {step:g} ({what}); nearest to the first: "
-        f"{near:.12g}",
-    )
-    return False
 
 
 def _reference(reader: Reader, name: str, times: Sequence[float]) -> Table | None:

@@ -91,11 +91,6 @@ class Problem:
             )
 
     @property
-    def trainable(self) -> bool:
-        """Whether SGD on the data is this flow's finite-N system: a network and nothing else."""
-        others = (self.potential, self.interaction, self.internal, *self.periods)
-        return self.unit is not None and not self.birth_death and not any(others)
-
     @property
     def diffuses(self) -> bool:
         """Whether the flow has diffusion of any kind, which methods for transport cannot do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ddpde.particles import Regime, System
 from ddpde.problem import Problem
 from ddpde.run import SolverOptions
 from ddpde.space import Recipe
@@ -14,19 +15,28 @@ from ddpde.space import Recipe
 class ParticlePlan:
     """Finite-N training to set against the PDE.
 
-    widths: the N, increasing. step_size: ε of the recursion. bias_factor: the same training is
+    widths: the N, increasing. step_size: ε of the recursion, or the `Regime` that makes it depend
+    on N. system: what is simulated (None: SGD of a network, else Langevin dynamics), batch samples
+    a step. bias_factor: the same training is
     repeated with step_size · bias_factor to measure the bias of the step. risk_samples: raw
     test samples per replica for the risk, where the data law is not a data set.
     """
 
     widths: tuple[int, ...]
     replicas: int
-    step_size: float
+    step_size: float | Regime
     seed: int = 0
     batch: int = 1
     dtype: str = "float32"
     bias_factor: int = 4
     risk_samples: int = 20000
+    system: System | None = None
+
+    def step(self, width: int) -> float:
+        """ε at a width."""
+        if isinstance(self.step_size, Regime):
+            return self.step_size.step_size(width)
+        return self.step_size
 
 
 @dataclass(frozen=True)

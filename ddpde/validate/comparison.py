@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddpde.compare import Extrapolation, Rate, SlicedW1, extrapolate, fit_rate, floor, half_width
+from ddpde.compare import (
+    Extrapolation,
+    Rate,
+    SlicedW1,
+    extrapolate,
+    fit_rate,
+    floor,
+    half_width,
+    law_energy,
+)
+from ddpde.run import Trajectory
 from ddpde.space import Law
 from ddpde.validate.experiments import Experiments
 from ddpde.validate.solutions import Solutions
@@ -18,7 +28,8 @@ _FLOOR_DRAWS = 64
 class Comparison:
     """Arrays over (n_widths, n_times) unless said otherwise.
 
-    gap, gap_half: mean risk of the networks minus the PDE's, and its 95 % half width.
+    gap, gap_half: mean risk of the networks minus the PDE's, and its 95 % half width (the
+    energy in place of the risk where there is no network).
     risk_limit, rate (n_times): the gap as limit + rate/N, and its exponent in N.
     w1, w1_half: distance of each replica's particles to the law; floor, floor_high: mean and
     97.5 % quantile of the same for independent draws. mean_gap, mean_half (n_widths, n_times, k).
@@ -46,7 +57,7 @@ class Comparison:
 def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Comparison:
     """Everything the verdict and the report need; on rank 0."""
     pde = solutions.main
-    gaps = experiments.risk - pde.risk()[:, None]
+    gaps = experiments.risk - observed(pde)[:, None]
     widths, n_times = experiments.widths, len(experiments.times)
     w1, floors = _distances(pde.laws, experiments, seed)
     mean = np.stack([c.mean(axis=2) for c in experiments.coordinates])  # (w, t, R, k)
@@ -77,6 +88,13 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
         deterministic=deterministic,
         step_bias_ratio=np.abs(bias) / chance,
     )
+
+
+def observed(run: Trajectory) -> np.ndarray:
+    """The risk (n_times,) of a network, else the energy F without entropy; rank 0 only."""
+    if run.problem.unit is not None:
+        return run.risk()
+    return np.array([law_energy(run.problem, law) for law in run.laws])
 
 
 def _distances(

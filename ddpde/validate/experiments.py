@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddpde.comm import progress
+from ddpde.compare import cloud_energy
 from ddpde.particles import Ensemble, risk, train
 from ddpde.problem import Problem
 from ddpde.validate.case import ParticlePlan
@@ -15,6 +16,8 @@ from ddpde.validate.case import ParticlePlan
 @dataclass(frozen=True, eq=False)
 class Experiments:
     """Arrays over (n_widths, n_times, replicas); `coordinates` per width (n_times, R, N, k).
+
+    risk: of a network on raw samples; without a network the energy F stands in its place.
 
     step_bias (n_times, replicas): the change of risk that the step size makes, by comparison
     with a step `bias_factor` times larger from the same initial weights, at `bias_width`.
@@ -33,14 +36,14 @@ class Experiments:
 
 def run_experiments(problem: Problem, plan: ParticlePlan, times: np.ndarray) -> Experiments:
     """Train every width, measure risks on raw samples, and the bias of the step size."""
-    ensembles = [_train(problem, plan, width, times, plan.step_size) for width in plan.widths]
+    ensembles = [_train(problem, plan, width, times) for width in plan.widths]
     risks = np.stack([_risk(problem, plan, e) for e in ensembles])
     test = None
     if problem.test_data is not None:
         test = np.stack([risk(problem, e.theta, problem.test_data)[0] for e in ensembles])
     # the bias hardly depends on N (FACTS 9): measure it where training is cheap, noise still low
     index = len(plan.widths) // 2
-    coarse = _train(problem, plan, plan.widths[index], times, plan.step_size * plan.bias_factor)
+    coarse = _train(problem, plan, plan.widths[index], times, plan.bias_factor)
     bias = (_risk(problem, plan, coarse) - risks[index]) / (plan.bias_factor - 1)
     return Experiments(
         widths=np.array(plan.widths),
@@ -56,10 +59,12 @@ def run_experiments(problem: Problem, plan: ParticlePlan, times: np.ndarray) -> 
 
 
 def _train(
-    problem: Problem, plan: ParticlePlan, width: int, times: np.ndarray, step_size: float
+    problem: Problem, plan: ParticlePlan, width: int, times: np.ndarray, longer: int = 1
 ) -> Ensemble:
+    """Steps `longer` than planned, where their bias is measured."""
+    step_size = plan.step(width) * longer
     steps = times[-1] / step_size
-    with progress(f"SGD, N = {width}, step {step_size:g}") as bar:
+    with progress(f"particles, N = {width}, step {step_size:g}") as bar:
         return train(
             problem,
             width,
@@ -67,6 +72,7 @@ def _train(
             step_size=step_size,
             times=times,
             seed=plan.seed,
+            system=plan.system,
             batch=plan.batch,
             dtype=plan.dtype,
             progress=lambda done: bar.to(done / steps if steps else 1.0),
@@ -75,6 +81,8 @@ def _train(
 
 def _risk(problem: Problem, plan: ParticlePlan, ensemble: Ensemble) -> np.ndarray:
     samples, seed = plan.risk_samples, plan.seed
+    if problem.data is None:
+        return cloud_energy(problem, ensemble.theta)
     return risk(problem, ensemble.theta, problem.data, samples=samples, seed=seed)[0]
 
 

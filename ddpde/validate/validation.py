@@ -19,7 +19,7 @@ from ddpde.compare import law_risk, prediction
 from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case
-from ddpde.validate.comparison import Comparison, compare
+from ddpde.validate.comparison import Comparison, compare, observed
 from ddpde.validate.experiments import Experiments, run_experiments
 from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
@@ -147,7 +147,7 @@ def _error(f: np.ndarray, y: np.ndarray) -> float:
 def _run(run: Trajectory) -> dict[str, Any]:
     return {
         "times": run.times,
-        "risk": run.risk(),
+        "risk": observed(run),
         "free_energy": run.free_energy(),
         "mean": run.mean(),
         "boundary_mass": run.history["boundary_mass"].max(),
@@ -173,6 +173,7 @@ def _described(case: Case) -> dict[str, Any]:
         "temperature": problem.temperature,
         "ridge": problem.ridge,
         "loss": type(problem.loss).__name__,
+        "network": problem.unit is not None,
         "reduction": type(problem.reduction).__name__ if problem.reduction else None,
         "mesh": dataclasses.asdict(case.mesh),
         "options": dataclasses.asdict(case.options),

@@ -85,11 +85,8 @@ def test_internal_energies_refuse(wrong):
         wrong()
 
 
-def test_sgd_is_not_the_flow_of_an_internal_energy():
+def test_no_internal_energy_in_a_reduction():
     problem = isotropic_gaussians()
-    plain = Problem("plain", GaussianLaw.isotropic(40, 0.1), unit=problem.unit, data=problem.data)
-    assert plain.trainable
-    assert not replace(plain, internal=PorousMedium(2)).trainable
     with pytest.raises(ProblemError, match="internal"):
         replace(problem, internal=PorousMedium(2))
 

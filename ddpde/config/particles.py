@@ -1,0 +1,135 @@
+"""[particles]: from keys to a ParticlePlan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from ddpde.config.keys import ParticlesSection, Table
+from ddpde.config.reader import Reader
+from ddpde.errors import ProblemError
+from ddpde.particles import SGD, Diffusion, GradientFlow, Langevin, Regime, System
+from ddpde.problem import Problem
+from ddpde.validate.case import ParticlePlan
+
+_MOST_STEPS = 2**32  # as the particles have it
+
+_SYSTEMS: dict[str, type[System]] = {
+    "sgd": SGD,
+    "langevin": Langevin,
+    "diffusion": Diffusion,
+    "gradient_flow": GradientFlow,
+}
+_OF_SYSTEMS = ("sampling", "noise", "scale")
+_OF_REGIMES = ("gamma", "alpha", "beta")
+
+
+def read_particles(
+    reader: Reader,
+    table: Table | None,
+    times: Sequence[float],
+    listed: bool,
+    problem: Problem | None,
+) -> ParticlePlan | None:
+    """[particles]; `listed` says whether the output times come from solver.times."""
+    if table is None:
+        return None
+    section = reader.read(ParticlesSection, table, "particles")
+    reader.need(table, "particles", "widths", "replicas")
+    reader.increasing(section.widths, "particles.widths")
+    step = _step(reader, section, table)
+    system = _system(reader, section, problem)
+    if reader.problems or step is None:
+        return None
+    others = {"system", "step_size", *_OF_SYSTEMS, *_OF_REGIMES}
+    rest = section.model_dump(exclude_unset=True, exclude=others)
+    plan = ParticlePlan(step_size=step, system=system, **rest)
+    _reach_times(reader, plan, times, "solver.times" if listed else "solver.t_end")
+    return None if reader.problems else plan
+
+
+def _step(reader: Reader, section: ParticlesSection, table: Table) -> float | Regime | None:
+    """step_size, or the regime that gamma, alpha and beta make."""
+    given = [name for name in _OF_REGIMES if name in table]
+    if given and "step_size" in table:
+        reader.say(f"particles.{given[0]}", "particles.step_size is given too: keep one of them")
+    elif given and "gamma" not in table:
+        reader.say("particles.gamma", f"missing; {', '.join(given)} belong to it")
+    elif not given and "step_size" not in table:
+        reader.say("particles.step_size", "missing")
+    elif section.gamma is not None:
+        return Regime(
+            section.gamma, section.alpha or 0.0, 1.0 if section.beta is None else section.beta
+        )
+    return section.step_size
+
+
+def _system(reader: Reader, section: ParticlesSection, problem: Problem | None) -> System | None:
+    """The named system, or the problem's default, with what it was given."""
+    if problem is None:
+        return None
+    if any(problem.periods):
+        reader.say("particles", "distances on circles are not available; leave the section out")
+    given = {k: getattr(section, k) for k in _OF_SYSTEMS if getattr(section, k) is not None}
+    name = section.system or ("sgd" if problem.unit is not None else "langevin")
+    kind = _SYSTEMS[name]
+    known = {f.name for f in fields(kind)}
+    for key in given:
+        if key not in known:
+            homes = [k for k, s in _SYSTEMS.items() if key in {f.name for f in fields(s)}]
+            reader.say(f"particles.{key}", f'not of system "{name}", but of {", ".join(homes)}')
+    if name == "diffusion" and "scale" not in given:
+        reader.say("particles.scale", 'missing; system "diffusion" needs it')
+    if reader.problems:
+        return None
+    try:
+        system = kind(**given)
+        system.check(problem, section.batch or 1)
+    except ProblemError as error:
+        reader.say("particles.system", " -> ".join(filter(None, [error.what, error.remedy])))
+        return None
+    return system
+
+
+def _reach_times(reader: Reader, plan: ParticlePlan, times: Sequence[float], path: str) -> None:
+    """Whether whole numbers of steps lead to the output times, at every width."""
+    if not times:
+        return
+    name = "particles.gamma" if isinstance(plan.step_size, Regime) else "particles.step_size"
+    factor = plan.bias_factor
+    for width in plan.widths:
+        step = plan.step(width)
+        at = f" at N = {width}" if name == "particles.gamma" else ""
+        # the bias of the step is measured with longer steps to the same times
+        for length, what in [
+            (step, name + at),
+            (step * factor, f"{name}{at} x bias_factor = {factor} x"),
+        ]:
+            if not _reaches(reader, times, length, path, what):
+                return
+
+
+def _reaches(reader: Reader, times: Sequence[float], step: float, path: str, what: str) -> bool:
+    """Whether whole numbers of steps lead to all the times; reports those they do not."""
+    t = np.asarray(times)
+    with np.errstate(over="ignore"):
+        ratio = t / step
+    if not ratio[-1] < _MOST_STEPS:
+        reader.say("particles.step_size", f"{step:g} needs more than 2**32 steps to t = {t[-1]:g}")
+        return False
+    steps = np.rint(ratio)
+    off = np.abs(ratio - steps) > 1e-6 + 1e-12 * steps
+    off[1:] |= np.diff(steps) < 1
+    if not off.any():
+        return True
+    values = ", ".join(f"{x:g}" for x in t[off][:5]) + (", ..." if off.sum() > 5 else "")
+    first = t[off][0]
+    near = max(1.0, np.rint(first / step)) * step
+    reader.say(
+        path,
+        f"{values}: not whole numbers of steps of {step:g} ({what}); nearest to the first: "
+        f"{near:.12g}",
+    )
+    return False
