@@ -196,13 +196,22 @@ def _reference(reader: Reader, name: str, times: Sequence[float]) -> Table | Non
         return None
     section = reader.read(ReferenceFile, reader.clean(data, name), name)
     reader.need(data, name, "source", "times")
-    if "risk" not in data and "mean" not in data:
-        reader.say(name, "has neither risk nor mean")
+    if not {"risk", "mean", "finite_risk"} & set(data):
+        reader.say(name, "has neither risk nor mean nor finite_risk")
     for quantity in ("risk", "mean"):
         values = getattr(section, quantity)
         if values is not None and section.times and len(values) != len(section.times):
             what = f"{len(values)} entries for {len(section.times)} times"
             reader.say(f"{name}: {quantity}", what)
+    if section.finite_risk is not None:
+        reader.need(data, name, "widths")
+        table = section.finite_risk
+        if section.widths and len(table) != len(section.widths):
+            what = f"{len(table)} rows for {len(section.widths)} widths"
+            reader.say(f"{name}: finite_risk", what)
+        if section.times and any(len(row) != len(section.times) for row in table):
+            what = f"a row has not {len(section.times)} entries, one for each time"
+            reader.say(f"{name}: finite_risk", what)
     if section.times and times:
         if not any(np.isclose(times, t, rtol=1e-12, atol=1e-14).any() for t in section.times):
             reader.say(f"{name}: times", "none of them is an output time of the solver")

@@ -6,14 +6,20 @@ Each builder's keyword arguments are the keys of `[problem.parameters]` in a cas
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ddpde.errors import ProblemError
-from ddpde.problem.activations import Array, PiecewiseLinear, erf, namespace
-from ddpde.problem.classics import kuramoto, mckean_vlasov, ornstein_uhlenbeck, porous_medium
+from ddpde.problem.activations import Array, PiecewiseLinear, erf, square
+from ddpde.problem.classics import (
+    Attraction,
+    kuramoto,
+    mckean_vlasov,
+    ornstein_uhlenbeck,
+    porous_medium,
+    quadratic_interaction,
+)
 from ddpde.problem.data import GaussianInputs, IsotropicGaussians
 from ddpde.problem.datasets import digits_pca, tabular_pca
 from ddpde.problem.initial import GaussianLaw
@@ -81,27 +87,35 @@ def erf_teacher(
     )
 
 
+def quadratic_network(
+    target: float = 1.0, variance: float = 0.25, temperature: float = 0.0, ridge: float = 0.0
+) -> Problem:
+    """One weight, σ = (wx)², x ~ N(0, 1), y = target · x²: Gaussian laws, exact at every N.
+
+    From w ~ N(0, variance); the risk is 3 (⟨w²⟩ − target)².
+    """
+    if not variance > 0:
+        raise ProblemError(f"variance = {variance}: must be positive")
+    return Problem(
+        name="quadratic_network",
+        unit=RidgeUnit(square, input_dim=1),
+        data=GaussianInputs(1, lambda x: target * x[:, 0] ** 2, quadrature_points=4),
+        initial=GaussianLaw((0.0,), (float(np.sqrt(variance)),)),
+        temperature=temperature,
+        ridge=ridge,
+        parameters={
+            "target": target,
+            "variance": variance,
+            "temperature": temperature,
+            "ridge": ridge,
+        },
+    )
+
+
 def _double_well(theta: Array) -> Array:
     """x⁴/4 − x²/2 (n,) at points (n, 1)."""
     x = theta[:, 0]
     return x**4 / 4 - x**2 / 2
-
-
-@dataclass(frozen=True)
-class _Attraction:
-    """strength/2 · (x − x')² (n, m): problems of equal strength share its features."""
-
-    strength: float
-
-    def __call__(self, theta: Array, other: Array) -> Array:
-        return 0.5 * self.strength * (theta[:, :1] - other[:, 0]) ** 2
-
-    def factors(self, theta: Array) -> tuple[Array, Array]:
-        """left (n, 3), right (n, 3) with W = left · right: particles then cost O(N)."""
-        xp, x = namespace(theta), theta[:, 0]
-        one = xp.ones_like(x)
-        left = 0.5 * self.strength * xp.stack([x * x, -2.0 * x, one], axis=1)
-        return left, xp.stack([one, x, x * x], axis=1)
 
 
 def dawson(
@@ -117,7 +131,7 @@ def dawson(
     return Problem(
         name="dawson",
         potential=_double_well,
-        interaction=_Attraction(theta),
+        interaction=Attraction(theta),
         initial=GaussianLaw((mean,), (std,)),
         temperature=temperature,
         parameters={"temperature": temperature, "theta": theta, "mean": mean, "std": std},
@@ -135,4 +149,6 @@ CATALOGUE: dict[str, Callable[..., Problem]] = {
     "kuramoto": kuramoto,
     "porous_medium": porous_medium,
     "gaussian_mixture": gaussian_mixture,
+    "quadratic_interaction": quadratic_interaction,
+    "quadratic_network": quadratic_network,
 }

@@ -37,6 +37,64 @@ def ornstein_uhlenbeck(
 
 
 @dataclass(frozen=True)
+class _Well:
+    """stiffness/2 · |θ|²."""
+
+    stiffness: float
+
+    def __call__(self, theta: Array) -> Array:
+        return self.stiffness * _half_square(theta)
+
+
+@dataclass(frozen=True)
+class Attraction:
+    """strength/2 · (x − x')² (n, m): problems of equal strength share its features."""
+
+    strength: float
+
+    def __call__(self, theta: Array, other: Array) -> Array:
+        return 0.5 * self.strength * (theta[:, :1] - other[:, 0]) ** 2
+
+    def factors(self, theta: Array) -> tuple[Array, Array]:
+        """left (n, 3), right (n, 3) with W = left · right: particles then cost O(N)."""
+        xp, x = namespace(theta), theta[:, 0]
+        one = xp.ones_like(x)
+        left = 0.5 * self.strength * xp.stack([x * x, -2.0 * x, one], axis=1)
+        return left, xp.stack([one, x, x * x], axis=1)
+
+
+def quadratic_interaction(
+    stiffness: float = 1.0,
+    attraction: float = 1.0,
+    temperature: float = 0.5,
+    mean: float = 1.0,
+    std: float = 0.5,
+) -> Problem:
+    """Linear drift −λx − κ(x − mean), noise √(2T), from N(mean, std²): Gaussian, exact at every N.
+
+    λ = `stiffness`, κ = `attraction`.
+    """
+    if not stiffness > 0 or not attraction > 0:
+        raise ProblemError(
+            f"stiffness = {stiffness}, attraction = {attraction}: both must be positive"
+        )
+    return Problem(
+        name="quadratic_interaction",
+        potential=_Well(stiffness),
+        interaction=Attraction(attraction),
+        initial=GaussianLaw((mean,), (std,)),
+        temperature=temperature,
+        parameters={
+            "stiffness": stiffness,
+            "attraction": attraction,
+            "temperature": temperature,
+            "mean": mean,
+            "std": std,
+        },
+    )
+
+
+@dataclass(frozen=True)
 class _GaussianWell:
     """W = −strength · exp(−|θ − θ'|²/2)."""
 

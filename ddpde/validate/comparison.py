@@ -34,10 +34,12 @@ class Comparison:
     w1, w1_half: distance of each replica's particles to the law; floor, floor_high: mean and
     97.5 % quantile of the same for independent draws. mean_gap, mean_half (n_widths, n_times, k).
     deterministic (n_times): mesh + time + truncation + step-size error of the risk.
+    finite_risk: mean risk of the networks themselves; step_bias (n_times): what the step changes.
     """
 
     widths: np.ndarray
     times: np.ndarray
+    replicas: int
     gap: np.ndarray
     gap_half: np.ndarray
     risk_limit: list[Extrapolation]
@@ -52,6 +54,8 @@ class Comparison:
     errors: dict[str, np.ndarray]
     deterministic: np.ndarray
     step_bias_ratio: np.ndarray
+    finite_risk: np.ndarray
+    step_bias: np.ndarray
 
 
 def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Comparison:
@@ -73,6 +77,7 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
     return Comparison(
         widths=widths,
         times=experiments.times,
+        replicas=gaps.shape[-1],
         gap=gaps.mean(axis=-1),
         gap_half=half_width(gaps),
         risk_limit=[extrapolate(widths, gaps[:, i]) for i in range(n_times)],
@@ -87,6 +92,8 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
         errors=errors,
         deterministic=deterministic,
         step_bias_ratio=np.abs(bias) / chance,
+        finite_risk=experiments.risk.mean(axis=-1),
+        step_bias=bias,
     )
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case
-from ddpde.validate.comparison import Comparison
+from ddpde.validate.comparison import Comparison, observed
 from ddpde.validate.solutions import Solutions
 
 
@@ -75,6 +76,8 @@ def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Ve
         checks.append(_methods_agree(case, solutions))
     if comparison is not None:
         checks += _against_particles(case, comparison)
+        if case.reference is not None and "finite_risk" in case.reference:
+            checks.append(_finite_risk(case, case.reference, comparison))
     return Verdict(case.name, tuple(checks))
 
 
@@ -100,7 +103,7 @@ def _against_reference(
 ) -> list[Check]:
     """Largest relative deviation from the table at the times both have."""
     checks = []
-    ours = {"risk": run.risk(), "mean": run.mean()[:, 0]}
+    ours = {"risk": observed(run), "mean": run.mean()[:, 0]}
     for name in ("risk", "mean"):
         if name not in reference:
             continue
@@ -113,6 +116,31 @@ def _against_reference(
         detail = f"relative, at {len(deviations)} times of reference.json"
         checks.append(Check(f"{who}: {name} against reference", worst, tolerance, detail))
     return checks
+
+
+def _finite_risk(case: Case, reference: dict[str, Any], comparison: Comparison) -> Check:
+    """Networks of each width against what is known of them exactly."""
+    exact = np.array(reference["finite_risk"])
+    pairs = [
+        (i, j, exact[r, c])
+        for r, n in enumerate(reference["widths"])
+        for c, t in enumerate(reference["times"])
+        for i in np.flatnonzero(comparison.widths == n)
+        for j in np.flatnonzero(np.isclose(comparison.times, t, rtol=1e-12, atol=1e-14))
+    ]
+    freedom = comparison.replicas - 1
+    level = case.acceptance.level / max(1, len(pairs))
+    wider = stats.t.ppf(1 - level / 2, freedom) / stats.t.ppf(0.975, freedom)
+    chance = wider * comparison.gap_half + np.abs(comparison.step_bias)
+    worst = max(
+        (abs(comparison.finite_risk[i, j] - value) / chance[i, j] for i, j, value in pairs),
+        default=np.nan,
+    )
+    detail = (
+        f"{len(pairs)} mean risks over {comparison.replicas} replicas against exact values; in "
+        "units of what chance and the step's bias explain"
+    )
+    return Check("risk at finite N", float(worst), 1.0, detail)
 
 
 def _methods_agree(case: Case, solutions: Solutions) -> Check:
