@@ -123,7 +123,7 @@ def test_init_does_not_overwrite(ddpde_, tmp_path):
 def test_init_of_an_unknown_case(ddpde_, tmp_path):
     result = ddpde_("init", "mine", "--case", "mei")
     assert result.exit_code == 2
-    assert "digits_pca, mei2018_isotropic" in result.stderr
+    assert "one of: " in result.stderr and ", mei2018_isotropic, " in result.stderr
     assert not list(tmp_path.iterdir())
 
 
