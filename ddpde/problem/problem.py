@@ -91,7 +91,6 @@ class Problem:
             )
 
     @property
-    @property
     def diffuses(self) -> bool:
         """Whether the flow has diffusion of any kind, which methods for transport cannot do."""
         return self.temperature > 0 or self.internal is not None
