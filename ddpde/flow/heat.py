@@ -1,0 +1,249 @@
+"""The heat semigroup on the vertices of a mesh: symmetric, positive, mass-preserving.
+
+The generator is that of linear elements with lumped masses, M⁻¹A. Where A has no positive entry
+off its diagonal (right or acute angles; in the plane, Delaunay meshes) exp(−t M⁻¹A) and every
+power of (I + t/k M⁻¹A)⁻¹ are positive matrices, as the heat kernel is a positive function.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import basix
+import basix.ufl
+import numpy as np
+from dolfinx import fem
+from dolfinx import mesh as dmesh
+from petsc4py import PETSc
+
+from ddpde.comm import sum_over_ranks
+from ddpde.errors import MeshError, SolverError
+from ddpde.space.quadrature import CellQuadrature, tabulate
+
+_STAGES = 4  # implicit solves for one application of the kernel
+_POSITIVE = 1e-10  # entries of A off its diagonal, relative to the diagonal, that pass for zero
+_SAME = 1e-9  # of the extent: coordinates nearer than that are one
+
+
+class Heat(Protocol):
+    """exp(tΔ) on densities at this rank's vertices (n,)."""
+
+    def set_time(self, t: float) -> None: ...
+
+    def __call__(self, density: np.ndarray) -> np.ndarray: ...
+
+    def close(self) -> None:
+        """Free what PETSc holds."""
+        ...
+
+
+class Vertices:
+    """Linear elements with lumped masses. Owned vertices first: x (n, gdim), masses (n,).
+
+    `cells` (n_cells, vertices a cell): local vertices of the owned cells, ghosts included.
+    """
+
+    def __init__(self, mesh: dmesh.Mesh) -> None:
+        self.mesh, self.comm = mesh, mesh.comm
+        self.space = fem.functionspace(mesh, ("Lagrange", 1))
+        self.map = self.space.dofmap.index_map
+        self.count = self.map.size_local
+        tdim = mesh.topology.dim
+        n_cells = mesh.topology.index_map(tdim).size_local
+        self.cells = self.space.dofmap.list[:n_cells]
+        self.geometry = mesh.geometry.x[mesh.geometry.dofmaps[0][:n_cells]][
+            :, :, : mesh.geometry.dim
+        ]
+        self.x = self.space.tabulate_dof_coordinates()[: self.count, : mesh.geometry.dim]
+        self.geometry_degree = mesh.geometry.cmaps[0].degree
+        self.cell = mesh.topology.cell_name()
+        rule = CellQuadrature(self.cell, self.geometry, self.geometry_degree, 4)
+        element = basix.ufl.element("Lagrange", self.cell, 1)
+        values, slopes = tabulate(element, rule.reference, derivatives=1)
+        self.volume = self.comm.allreduce(float(rule.weights.sum()))
+        metric = rule.metric() * rule.reference_weights[:, None, None]
+        self._stiffness = np.einsum("cqab,aqi,bqj->cij", metric, slopes, slopes, optimize=True)
+        x, _ = self.matrix(np.zeros(self.count)).createVecs()
+        # masses: rows of the mass matrix summed, over all ranks' cells
+        local = np.bincount(
+            self.cells.ravel(),
+            weights=(rule.weights @ values).ravel(),
+            minlength=self.count + self.map.num_ghosts,
+        )
+        x.set(0.0)
+        x.setValues(self._global(np.arange(len(local))), local, PETSc.InsertMode.ADD_VALUES)
+        x.assemble()
+        self.masses = x.getArray().copy()
+
+    def matrix(self, diagonal: np.ndarray, factor: float = 1.0) -> PETSc.Mat:
+        """diag(diagonal) + factor · A."""
+        n, total = self.count, self.map.size_global
+        width = self.cells.shape[1]
+        rows = self._global(np.repeat(self.cells, width, axis=1).ravel())
+        columns = self._global(np.tile(self.cells, (1, width)).ravel())
+        own = self._global(np.arange(n))
+        matrix = PETSc.Mat().create(self.comm)
+        matrix.setSizes(((n, total), (n, total)))
+        matrix.setType("aij")
+        matrix.setPreallocationCOO(np.concatenate([rows, own]), np.concatenate([columns, own]))
+        values = np.concatenate([factor * self._stiffness.ravel(), diagonal])
+        matrix.setValuesCOO(values, PETSc.InsertMode.ADD_VALUES)
+        matrix.assemble()
+        return matrix
+
+    def check_positive(self) -> None:
+        """MeshError where linear elements have no positive heat kernel on this mesh."""
+        matrix = self.matrix(np.zeros(self.count))
+        starts, columns, values = matrix.getValuesCSR()
+        first, _ = matrix.getOwnershipRange()
+        rows = np.repeat(np.arange(self.count), np.diff(starts)) + first
+        off = rows != columns
+        scale = float(np.abs(values).max(initial=0.0))
+        bad = int(np.count_nonzero(values[off] > _POSITIVE * scale))
+        matrix.destroy()
+        bad = self.comm.allreduce(bad) // 2
+        if bad:
+            raise MeshError(
+                f"{bad} edges of the mesh face obtuse angles: the heat kernel of linear elements "
+                "is not positive there",
+                'take a mesh of acute angles (in the plane: a Delaunay mesh), or method = "jko"',
+            )
+
+    def extend(self, values: np.ndarray) -> np.ndarray:
+        """Values at this rank's vertices (n,) with those of its ghosts appended."""
+        if self.comm.size == 1:
+            return values
+        vector = fem.Function(self.space)
+        vector.x.array[: self.count] = values
+        vector.x.scatter_forward()
+        return vector.x.array
+
+    def _global(self, local: np.ndarray) -> np.ndarray:
+        return self.map.local_to_global(local.astype(np.int32)).astype(PETSc.IntType)
+
+
+def heat_semigroup(vertices: Vertices) -> Heat:
+    """The fastest that the mesh allows."""
+    lines = _lines(vertices)
+    return ImplicitHeat(vertices) if lines is None else BoxHeat(vertices, lines)
+
+
+class ImplicitHeat:
+    """(I + t/k M⁻¹A)⁻ᵏ on any mesh: k solves with one factorisation."""
+
+    def __init__(self, vertices: Vertices) -> None:
+        vertices.check_positive()
+        self._vertices = vertices
+        self._time = -1.0
+        self._ksp: PETSc.KSP | None = None
+
+    def set_time(self, t: float) -> None:
+        if t == self._time:
+            return
+        self.close()
+        self._time = t
+        matrix = self._vertices.matrix(self._vertices.masses, t / _STAGES)
+        self._x, self._b = matrix.createVecs()
+        self._ksp = ksp = PETSc.KSP().create(self._vertices.comm)
+        ksp.setType("preonly")
+        ksp.setOperators(matrix)
+        ksp.getPC().setType("lu")
+        ksp.getPC().setFactorSolverType("mumps")
+        ksp.setUp()
+        matrix.destroy()  # the solver holds what it needs
+
+    def __call__(self, density: np.ndarray) -> np.ndarray:
+        assert self._ksp is not None
+        out = density
+        for _ in range(_STAGES):
+            self._b.setArray(self._vertices.masses * out)
+            self._ksp.solve(self._b, self._x)
+            if self._ksp.getConvergedReason() < 0:
+                raise SolverError(
+                    "the linear solver of the heat kernel failed "
+                    f"(reason {self._ksp.getConvergedReason()})",
+                    "take a mesh of better shape",
+                )
+            out = self._x.getArray().copy()
+        return np.maximum(out, 0.0)
+
+    def close(self) -> None:
+        if self._ksp is not None:
+            for thing in (self._ksp, self._x, self._b):
+                thing.destroy()
+            self._ksp = None
+
+
+class BoxHeat:
+    """exp(−t M⁻¹A) where the vertices form a grid: one dense product a direction."""
+
+    def __init__(self, vertices: Vertices, lines: list[np.ndarray]) -> None:
+        self._comm = vertices.comm
+        self._lines = lines
+        self._shape = tuple(len(line) for line in lines)
+        places = [
+            np.abs(line - vertices.x[:, [axis]]).argmin(axis=1) for axis, line in enumerate(lines)
+        ]
+        self._index = np.ravel_multi_index(places, self._shape)
+        self._time = -1.0
+
+    def set_time(self, t: float) -> None:
+        if t != self._time:
+            self._time = t
+            self._kernels = [_line_kernel(line, t) for line in self._lines]
+
+    def __call__(self, density: np.ndarray) -> np.ndarray:
+        array = np.zeros(int(np.prod(self._shape)))
+        array[self._index] = density
+        array = sum_over_ranks(self._comm, array).reshape(self._shape)
+        for kernel in self._kernels:  # the first axis goes, the new one comes last
+            array = np.tensordot(array, kernel, axes=(0, 1))
+        return array.ravel()[self._index]
+
+    def close(self) -> None:
+        pass
+
+
+def _line_kernel(line: np.ndarray, t: float) -> np.ndarray:
+    """exp(−t M⁻¹A) on a line, to rounding in every entry, however small.
+
+    With Q = −M⁻¹A and c its largest rate, e^{tQ} = (e^{−cs} e^{s(Q + c)})^{2^m}, s = t/2^m: sums
+    and products of positive numbers only.
+    """
+    sizes = np.diff(line)
+    masses = np.convolve(sizes, [0.5, 0.5])
+    rates = np.zeros((len(line), len(line)))
+    along = np.arange(len(sizes))
+    rates[along, along + 1] = rates[along + 1, along] = 1.0 / sizes
+    rates /= np.sqrt(np.outer(masses, masses))  # symmetric: M^{1/2} Q M^{-1/2}
+    leaving = (np.convolve(1.0 / sizes, [1.0, 1.0])) / masses
+    largest = leaving.max()
+    halvings = max(0, int(np.ceil(np.log2(max(largest * t, 1e-300)))))
+    s = t / 2**halvings
+    shifted = s * (rates + np.diag(largest - leaving))
+    out = term = np.eye(len(line))
+    for k in range(1, 25):
+        term = term @ shifted / k
+        out = out + term
+    out *= np.exp(-largest * s)
+    for _ in range(halvings):
+        out = out @ out
+    out = 0.5 * (out + out.T)
+    return out * np.sqrt(masses)[None, :] / np.sqrt(masses)[:, None]
+
+
+def _lines(vertices: Vertices) -> list[np.ndarray] | None:
+    """The coordinates of the vertices' grid in each direction; None where they form none."""
+    comm, mesh = vertices.comm, vertices.mesh
+    if mesh.geometry.dim != mesh.topology.dim or vertices.geometry_degree > 1:
+        return None
+    x = np.concatenate(comm.allgather(vertices.x))
+    extent = np.ptp(x, axis=0)
+    lines = []
+    for along, length in zip(x.T, extent, strict=True):
+        ordered = np.unique(along)
+        new = np.concatenate([[True], np.diff(ordered) > _SAME * length])
+        lines.append(ordered[new])
+    full = np.prod([len(line) for line in lines]) == len(x)
+    whole = abs(vertices.volume / np.prod(extent) - 1.0) < _SAME
+    return lines if full and whole else None
