@@ -31,7 +31,7 @@ _ROUNDING = 1e-10  # by which the free energy may rise
 _RIDGE = 1e-12  # of its least squares, relative
 _LEAST = 1e-290
 # θ in log s ≈ θ log ρ', what the iteration treats implicitly of each way to count entropy
-BIASES = {"divergence": 0.5, "volume": 0.0, "marginals": 1.0}
+BIASES = {"divergence": 0.5, "entropy": 0.5, "volume": 0.0, "marginals": 1.0}
 
 
 class EntropicProximal:
@@ -62,8 +62,9 @@ class EntropicProximal:
             self._start = np.stack([half, half])
         z, history, best = self._start, deque(maxlen=_MEMORY + 1), np.inf
         for self.iterations in range(1, _MOST_ITERATIONS + 1):
-            mapped, density = self._map(z, rho)
-            carried = flow.masses * density
+            mapped, density, wanted = self._map(z, rho)
+            # as much as there is, or as the next round wants there to be
+            carried = flow.masses * np.maximum(density, wanted)
             self.residual = flow.comm.allreduce(float(np.abs(mapped - z).sum(axis=0) @ carried))
             if self.residual < _TOLERANCE:
                 self._must_fall(rho, density, tau)
@@ -99,8 +100,9 @@ class EntropicProximal:
             field = field + flow.internal.derivative(rho)
         return flow.steepness(field, rho)
 
-    def _map(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One round: (log b, log s) (2, n) to the next, and the density b K(ρ/K b)."""
+    def _map(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, ...]:
+        """One round: (log b, log s) (2, n) to the next; the density b K(ρ/K b) and that of the
+        next b, cut off at the peak."""
         flow, gamma, theta = self._flow, self._gamma, self._theta
         log_b, log_s = z
         Kb, up = self._kernel(log_b)
@@ -115,7 +117,8 @@ class EntropicProximal:
             deviation = z[1] - theta * log_density
         force = gamma * (log_q + deviation) - flow.potential(density)
         new = self._balance(force, (1.0 - theta) * gamma + flow.temperature, log_density)
-        return np.stack([new - log_q, log_s]), density
+        top = density.max(initial=0.0)
+        return np.stack([new - log_q, log_s]), density, np.exp(np.minimum(new, np.log(top)))
 
     def _kernel(self, log_v: np.ndarray) -> tuple[np.ndarray, float]:
         """K v/c and log c, c the largest v: nothing overflows."""
