@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ddpde.run.solver import SPACES
-from ddpde.step import METHODS
+from ddpde.step import JKO_METHODS, METHODS
 
 CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
 
@@ -61,7 +61,7 @@ class MeshSection(Section):
 class OptionsSection(Section):
     space: Literal[tuple(SPACES)] = optional()  # type: ignore[valid-type]
     degree: int = optional(ge=1, le=12)
-    method: Literal[("auto", *METHODS)] = optional()  # type: ignore[valid-type]
+    method: Literal[("auto", *METHODS, *JKO_METHODS)] = optional()  # type: ignore[valid-type]
     rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
     adapt: float = optional(gt=0, lt=1)

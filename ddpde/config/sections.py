@@ -25,7 +25,7 @@ from ddpde.problem import Problem
 from ddpde.run import SolverOptions
 from ddpde.run.solver import output_times
 from ddpde.space import BoxRecipe, FileRecipe, Recipe
-from ddpde.step import METHODS
+from ddpde.step import JKO_METHODS, METHODS
 from ddpde.validate.case import Acceptance, CrossCheck
 
 _MOST_CELLS = 10**8  # more is a slip of the keyboard
@@ -106,12 +106,25 @@ def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem |
     for name in ("adapt", "grow"):
         if section.space == "lagrangian" and getattr(section, name) is not None:
             reader.say(f"{path}.{name}", 'not with space = "lagrangian", whose mesh moves')
-    if section.method not in (None, "auto") and METHODS[section.method].implicit != diffuses:
+    if section.method in JKO_METHODS:
+        _fits_jko(reader, section, path, problem)
+    elif section.method not in (None, "auto") and METHODS[section.method].implicit != diffuses:
         fitting = ", ".join(["auto", *(k for k, m in METHODS.items() if m.implicit == diffuses)])
         reader.say(
             f"{path}.method",
             f'"{section.method}" does not fit: {why}; accepted: {fitting}',
         )
+
+
+def _fits_jko(reader: Reader, section: OptionsSection, path: str, problem: Problem) -> None:
+    """What a JKO method needs, and what does not go with it."""
+    if section.dt is None:
+        reader.say(f"{path}.dt", f'missing: the step of "{section.method}"')
+    for name in ("space", "adapt", "grow"):
+        if getattr(section, name) not in (None, "eulerian"):
+            reader.say(f"{path}.{name}", f'not with "{section.method}", which holds its own law')
+    if section.method.startswith("jko-quantile") and problem.mesh_dim != 1:
+        reader.say(f"{path}.method", f'"{section.method}" is for one dimension')
 
 
 def _recipe(

@@ -30,10 +30,17 @@ _PRESENT = 1e-6  # of the peak: where there is less, how steep F' is does not ma
 class EntropicFlow:
     """A problem on the vertices of a mesh with their densities (n,) as state.
 
-    Attributes: masses (n,), the volume each vertex stands for; heat, the semigroup.
+    Attributes: masses (n,), the volume each vertex stands for; heat, the semigroup. The density is
+    linear in each cell, whatever `degree` says.
     """
 
-    def __init__(self, problem: Problem, mesh: dmesh.Mesh, tolerance: float = TOLERANCE) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        mesh: dmesh.Mesh,
+        degree: int = 1,
+        tolerance: float = TOLERANCE,
+    ) -> None:
         if problem.birth_death > 0 or any(problem.periods):
             what = "periodic coordinates" if any(problem.periods) else "birth and death"
             raise ProblemError(f"entropic JKO steps have no {what}", "use another method")

@@ -16,7 +16,7 @@ import numpy as np
 from dolfinx import mesh as dmesh
 from petsc4py import PETSc
 
-from ddpde.energy import Energy
+from ddpde.energy import TOLERANCE, Energy
 from ddpde.errors import MeshError, ProblemError
 from ddpde.flow.checks import check_mass, check_mesh
 from ddpde.problem import Problem
@@ -53,7 +53,9 @@ class QuantileFlow:
     Attributes: masses (n,) of the nodes; lower, upper: the walls.
     """
 
-    def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
+    def __init__(
+        self, problem: Problem, mesh: dmesh.Mesh, degree: int, tolerance: float = TOLERANCE
+    ) -> None:
         if problem.mesh_dim != 1 or any(problem.periods):
             raise ProblemError(
                 "quantile functions exist on intervals; this problem's coordinates are "
@@ -113,7 +115,9 @@ class QuantileFlow:
                     f"{problem.internal.maximum:g}",
                     "enlarge the mesh, or the maximum",
                 )
-        self.energy = Energy(problem, (np.array([self.lower]), np.array([self.upper])))
+        box = (np.array([self.lower]), np.array([self.upper]))
+        self.energy = Energy(problem, box, tolerance=tolerance)
+        self.feature_error = self.energy.compression_error
         start = np.empty(self._first[-1] + p + 1)
         start[self._nodes()] = _placed(vertices, nodes[:, 0], graded)[0]
         self.local_shape = start.shape

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from dolfinx import mesh as dmesh
@@ -23,7 +24,7 @@ from ddpde.run.adaptation import Adaptation
 from ddpde.run.clock import Clock
 from ddpde.run.trajectory import Recorder, Trajectory
 from ddpde.space import Space
-from ddpde.step import METHODS, MethodOfLines
+from ddpde.step import JKO_METHODS, METHODS, JkoStepper, MethodOfLines, Stepper
 
 SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
     "eulerian": EulerianFlow,
@@ -40,9 +41,9 @@ class SolverOptions:
     """How a problem is solved.
 
     space: "eulerian" (fixed mesh) or "lagrangian" (mesh moving with the flow; temperature 0).
-    degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS`, or "auto".
-    rtol: tolerance of a time step relative to the largest initial density; dt: fixed step
-    instead of an adaptive one.
+    degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS` or
+    `ddpde.step.JKO_METHODS`, or "auto". rtol: tolerance of a time step relative to the largest
+    initial density; dt: fixed step instead of an adaptive one, and the τ of a JKO method.
     adapt: tolerance of the law's L1 error on its mesh, which then follows the law; adapt_depth:
     how often a cell of the given mesh may be halved. grow: mass in the cells at an end of a box
     beyond which the box grows there.
@@ -60,8 +61,16 @@ class SolverOptions:
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise ProblemError(f"space = {self.space!r}", f"one of: {', '.join(SPACES)}")
-        if self.method != "auto" and self.method not in METHODS:
-            raise ProblemError(f"method = {self.method!r}", f"one of: auto, {', '.join(METHODS)}")
+        known = ("auto", *METHODS, *JKO_METHODS)
+        if self.method not in known:
+            raise ProblemError(f"method = {self.method!r}", f"one of: {', '.join(known)}")
+        if self.jko and self.dt is None:
+            raise ProblemError(f"method = {self.method!r} needs dt, the step τ", "give dt")
+        if self.jko and (self.space != "eulerian" or self.adapt or self.grow):
+            raise ProblemError(
+                f"method = {self.method!r} holds the law in its own way",
+                "leave out space, adapt and grow",
+            )
         if not 1 <= self.degree <= 12:
             raise ProblemError(f"degree = {self.degree}", "from 1 to 12")
         if not 0 < self.rtol < 1:
@@ -74,6 +83,11 @@ class SolverOptions:
                 raise ProblemError(f"{name} = {value}", "between 0 and 1")
         if not 1 <= self.adapt_depth <= 12:
             raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 12")
+
+    @property
+    def jko(self) -> bool:
+        """Whether steps minimise instead of integrating."""
+        return self.method in JKO_METHODS
 
     @property
     def feature_tolerance(self) -> float:
@@ -107,12 +121,13 @@ def solve(
     stops = clock.s_of(outputs)
     started = time.monotonic()
     adaptation = _adaptation(problem, mesh, options)
-    flow: SemiDiscrete = (
+    build = JKO_METHODS[options.method].flow if options.jko else SPACES[options.space]
+    flow = (
         adaptation.flow
         if adaptation
-        else SPACES[options.space](problem, mesh, options.degree, options.feature_tolerance)
+        else build(problem, mesh, options.degree, options.feature_tolerance)
     )
-    method = _method(options, flow)
+    method = options.method if options.jko else _method(options, flow)
     stepper = _integrator(options, method, flow)
     described = {
         **asdict(options),
@@ -140,7 +155,8 @@ def solve(
 
         def on_step(s: float, ds: float, u) -> bool:  # type: ignore[no-untyped-def]
             nonlocal good_t
-            row = {"t": clock.t_of(s, t), "dt": ds, **flow.diagnostics(u), **size()}
+            row = {"t": clock.t_of(s, t), "dt": ds}
+            row |= flow.diagnostics(u) | size() | stepper.status
             _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
             u.copy(good)
             good_t = row["t"]
@@ -164,7 +180,8 @@ def solve(
                 old.close()
             return True
 
-        recorder.step({"t": 0.0, "dt": 0.0, **flow.diagnostics(flow.state), **size()})
+        first = {"t": 0.0, "dt": 0.0} | flow.diagnostics(flow.state) | size() | stepper.status
+        recorder.step(first)
         try:
             for t, stop in zip(outputs, stops, strict=True):
                 if t > 0 and not reached(stop):
@@ -235,8 +252,11 @@ def _adaptation(problem: Problem, mesh: dmesh.Mesh, options: SolverOptions) -> A
 
 
 def _integrator(
-    options: SolverOptions, method: str, flow: SemiDiscrete, previous: MethodOfLines | None = None
-) -> MethodOfLines:
+    options: SolverOptions, method: str, flow: Any, previous: MethodOfLines | None = None
+) -> Stepper:
+    if options.jko:
+        assert options.dt is not None
+        return JkoStepper(flow, JKO_METHODS[method].step(flow), options.dt)
     return MethodOfLines(flow, METHODS[method], rtol=options.rtol, dt=options.dt, previous=previous)
 
 

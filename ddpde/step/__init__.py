@@ -1,6 +1,16 @@
 """Steps in time."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
+from ddpde.step.jko import JKO_METHODS, JkoStepper
 from ddpde.step.method_of_lines import METHODS, Method, MethodOfLines
+from ddpde.step.stepper import OnStep, Stepper
 
-__all__ = ["METHODS", "Method", "MethodOfLines"]
+__all__ = [
+    "JKO_METHODS",
+    "METHODS",
+    "JkoStepper",
+    "Method",
+    "MethodOfLines",
+    "OnStep",
+    "Stepper",
+]

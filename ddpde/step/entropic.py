@@ -2,14 +2,16 @@
 
 ρ' = argmin S_ε(ρ, ·)/τ + F_T with the Sinkhorn divergence (Feydy et al. 2019)
 S_ε(μ, ν) = C(μ, ν) − ½C(μ, μ) − ½C(ν, ν), C(μ, ν) = min over plans of ε KL(π | K), and the heat
-kernel K = exp(ε/2 Δ) of variance ε. Plans are a(x) K(x, y) b(y); with s K s = ρ' the condition of optimality
-is
+kernel K = exp(ε/2 Δ) of variance ε. Plans are a(x) K(x, y) b(y); the condition of optimality is
 
-    γ log b − γ log s + F_T'[ρ'] = 0,   a K b = ρ,   ρ' = b K a,   γ = ε/τ.
+    γ log b − γ log s + F_T'[ρ'] = 0,   a K b = ρ,   ρ' = b K a,   s K s = ρ',   γ = ε/τ.
 
-Without the term in s each step adds the diffusion γ/2 (the bias of Peyré 2015); with log ρ' in its
-place (entropy relative to the marginals) it takes as much away. The divergence is zero at ν = μ
+Without the term in s each step adds the diffusion γ/2 (Peyré 2015); with log ρ' in its place, that
+is with entropy relative to the marginals, it takes as much away. The divergence is zero at ν = μ
 and positive elsewhere: the free energy falls at every step, and its minimiser stays where it is.
+
+At temperature 0 laws end somewhere, and there s is a deconvolution that no iteration finds: the
+term is ½ log ρ', its limit for small ε, and a step that would raise the free energy is refused.
 """
 
 from __future__ import annotations
@@ -30,24 +32,29 @@ _MEMORY = 6  # of Anderson's acceleration
 _ROUNDING = 1e-10  # by which the free energy may rise
 _RIDGE = 1e-12  # of its least squares, relative
 _LEAST = 1e-290
-# θ in log s ≈ θ log ρ', what the iteration treats implicitly of each way to count entropy
-BIASES = {"divergence": 0.5, "entropy": 0.5, "volume": 0.0, "marginals": 1.0}
+# what stands for log s, and θ where that is θ log ρ' or near it: the part treated implicitly
+DEBIASING = {"divergence": 0.5, "half": 0.5, "none": 0.0, "marginals": 1.0}
 
 
 class EntropicProximal:
     """The proximal step of an `EntropicFlow`. `iterations`, `residual`: of the latest step.
 
-    debias: "divergence", or for comparison "volume" (entropy of plans relative to K) and
-    "marginals" (relative to the product of the marginals as well).
+    debias: a key of DEBIASING. The default is "divergence", at temperature 0 "half"; "none" and
+    "marginals" are there to show the bias.
     """
 
-    def __init__(self, flow: EntropicFlow, debias: str = "divergence") -> None:
+    def __init__(self, flow: EntropicFlow, debias: str | None = None) -> None:
         self._flow = flow
-        self._theta = BIASES[debias]
-        self._debias = debias
+        self._guarded = debias is None
+        self._debias = debias or ("divergence" if flow.temperature > 0 else "half")
+        self._theta = DEBIASING[self._debias]
         self._gamma = 2.0 * flow.temperature
         self._start: np.ndarray | None = None
         self.iterations, self.residual = 0, 0.0
+
+    def close(self) -> None:
+        """Free the kernel's factorisation."""
+        self._flow.heat.close()
 
     def __call__(self, rho: np.ndarray, tau: float, gamma: float | None = None) -> np.ndarray:
         """The minimiser (n,) from densities rho; SolverError where the iteration fails."""
@@ -82,7 +89,7 @@ class EntropicProximal:
     def _must_fall(self, before: np.ndarray, after: np.ndarray, tau: float) -> None:
         """Where F is not convex the iteration may end in a critical point that is no minimum."""
         old, new = self._flow.free_energy(before), self._flow.free_energy(after)
-        if self._debias == "divergence" and not new <= old + _ROUNDING * max(1.0, abs(old)):
+        if self._guarded and not new <= old + _ROUNDING * max(1.0, abs(old)):
             raise self._failure(tau, f"the free energy would rise from {old:.6g} to {new:.6g}")
 
     def _failure(self, tau: float, what: str) -> SolverError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from petsc4py import PETSc
@@ -10,6 +9,7 @@ from petsc4py import PETSc
 from ddpde.errors import SolverError
 from ddpde.flow import SemiDiscrete
 from ddpde.step.implicit import diffusion_rate, set_implicit_part
+from ddpde.step.stepper import OnStep
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,6 @@ METHODS = {
     "imex3": Method("arkimex", "3", 3, implicit=True),
     "imex4": Method("arkimex", "4", 4, implicit=True),
 }
-
-OnStep = Callable[[float, float, PETSc.Vec], bool]
 
 
 class MethodOfLines:
@@ -71,6 +69,10 @@ class MethodOfLines:
         ts.setExactFinalTime(PETSc.TS.ExactFinalTime.MATCHSTEP)
         ts.setErrorIfStepFails(False)
         ts.setPostStep(self._after_step)
+
+    @property
+    def status(self) -> dict[str, float]:
+        return {}
 
     def advance(self, t_end: float, on_step: OnStep) -> bool:
         """Go on to `t_end`, calling on_step(t, dt, u) after each accepted step.

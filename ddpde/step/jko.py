@@ -1,0 +1,99 @@
+"""Minimising movements: ρ' = argmin W₂²(·, ρ)/(2τ) + F_T, each scheme with its own law and W₂."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from ddpde.energy import Energy
+from ddpde.flow.entropic import EntropicFlow
+from ddpde.flow.quantile import QuantileFlow
+from ddpde.problem import Problem
+from ddpde.space import Law
+from ddpde.step.entropic import EntropicProximal
+from ddpde.step.quantile import QuantileMidpoint, QuantileProximal
+from ddpde.step.stepper import OnStep
+
+
+class DiscreteLaw(Protocol):
+    """A problem on a mesh with a law as state; `SemiDiscrete` without rates."""
+
+    truncated_mass: float
+    feature_error: float
+    energy: Energy
+
+    @property
+    def comm(self) -> MPI.Comm: ...
+
+    @property
+    def state(self) -> PETSc.Vec: ...
+
+    def diagnostics(self, u: PETSc.Vec) -> dict[str, float]: ...
+
+    def law(self, t: float, u: PETSc.Vec) -> Law | None: ...
+
+
+class Proximal(Protocol):
+    """One step: this rank's part of the new state from that of the old one, and τ.
+
+    `iterations` and `residual` tell of the latest step; SolverError where the residual stays
+    above the tolerance.
+    """
+
+    iterations: int
+    residual: float
+
+    def __call__(self, u: np.ndarray, tau: float) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A JKO method: its order in τ, how it holds a law, how it minimises.
+
+    flow(problem, mesh, degree, tolerance of the energy's features); step(flow).
+    """
+
+    order: int
+    flow: Callable[[Problem, dmesh.Mesh, int, float], Any]
+    step: Callable[[Any], Proximal]
+
+
+JKO_METHODS = {
+    "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
+    "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
+    "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),
+}
+
+
+class JkoStepper:
+    """Implements `Stepper`: equal steps of at most `tau` to each time asked for."""
+
+    def __init__(self, flow: DiscreteLaw, step: Proximal, tau: float) -> None:
+        self._flow, self._step, self._tau = flow, step, tau
+        self._s = 0.0
+
+    @property
+    def status(self) -> dict[str, float]:
+        return {"iterations": self._step.iterations, "residual": self._step.residual}
+
+    def advance(self, t_end: float, on_step: OnStep) -> bool:
+        start, u = self._s, self._flow.state
+        count = int(np.ceil((t_end - start) / self._tau * (1 - 1e-9)))
+        tau = (t_end - start) / max(count, 1)
+        for k in range(1, count + 1):
+            u.setArray(self._step(u.getArray(readonly=True).copy(), tau))
+            self._s = t_end if k == count else start + k * tau
+            if not on_step(self._s, tau, u):
+                return False
+        return True
+
+    def close(self) -> None:
+        close = getattr(self._step, "close", None)
+        if close is not None:
+            close()
