@@ -30,8 +30,8 @@ _PRESENT = 1e-6  # of the peak: where there is less, how steep F' is does not ma
 class EntropicFlow:
     """A problem on the vertices of a mesh with their densities (n,) as state.
 
-    Attributes: masses (n,), the volume each vertex stands for; heat, the semigroup. The density is
-    linear in each cell, whatever `degree` says.
+    Attributes: positions (n, gdim); masses (n,), the volume each vertex stands for; heat, the
+    semigroup. The density is linear in each cell, whatever `degree` says.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class EntropicFlow:
         self.temperature = problem.temperature
         self.internal = problem.internal
         self._vertices = vertices = Vertices(mesh)
-        self.masses = vertices.masses
+        self.masses, self.positions = vertices.masses, vertices.x
         self.local_shape = self.masses.shape
         self.heat = heat_semigroup(vertices)
         box = bounding_box(mesh)

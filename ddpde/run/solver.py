@@ -163,6 +163,7 @@ def solve(
             recorder.step(row)
             bar.to(s / stops[-1] if stops[-1] else 1.0)
             if adaptation:
+                assert isinstance(stepper, MethodOfLines)
                 adaptation.consider(u)
                 stepper.rescale()  # a law that starts narrow has a peak that soon means nothing
             return not interrupted() and not (adaptation and adaptation.due)
@@ -173,6 +174,7 @@ def solve(
             while not stepper.advance(stop, on_step):
                 if not adaptation or not adaptation.due or interrupted():
                     return False
+                assert isinstance(stepper, MethodOfLines)
                 flow, old = adaptation.follow(), stepper
                 good = flow.state.duplicate()
                 flow.state.copy(good)

@@ -1,0 +1,57 @@
+"""Order in τ of the quantile and entropic JKO methods; each declares its own."""
+
+import numpy as np
+import pytest
+from gaussians import linear_neuron
+
+import ddpde
+from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
+from ddpde.step import JKO_METHODS
+
+STEPS = (8, 16, 32, 64)
+
+
+def slopes(errors):
+    return np.log2(np.divide(errors[:-1], errors[1:]))
+
+
+@pytest.mark.parametrize("name", ("jko-quantile", "jko-quantile-midpoint"))
+@pytest.mark.parametrize("temperature", (0.0, 0.3))
+def test_quantile_order(name, temperature):
+    """The risk of a noisy linear neuron, against a small step of the second-order scheme."""
+    # wide: where the law's ends touch a wall, the midpoint rule takes first-order steps
+    problem, mesh = linear_neuron(1, temperature, ridge=0.2), ddpde.interval(-9, 9, cells=24)
+
+    def risk(count, method=name):
+        run = ddpde.solve(problem, mesh, times=[1.0], degree=4, method=method, dt=1 / count)
+        return run.risk()[-1]
+
+    exact = risk(512, "jko-quantile-midpoint")
+    found = slopes([abs(risk(n) - exact) for n in STEPS])
+    assert np.all(np.abs(found[-2:] - JKO_METHODS[name].order) < 0.1), found
+
+
+def test_quantile_order_for_a_network_that_is_not_convex():
+    problem, mesh = erf_teacher(), ddpde.interval(-3, 5, cells=24)
+
+    def risk(count, method):
+        run = ddpde.solve(problem, mesh, times=[1.0], degree=5, method=method, dt=1 / count)
+        return run.risk()[-1]
+
+    for name, order in (("jko-quantile", 1), ("jko-quantile-midpoint", 2)):
+        found = slopes([abs(risk(n, name) - 0.062320490652) for n in (16, 32, 64)])  # FACTS 8.8 e
+        assert np.all(np.abs(found - order) < 0.1), (name, found)
+
+
+def test_entropic_order():
+    """In τ alone: against the same mesh's limit, by extrapolation from two small steps."""
+    problem = ornstein_uhlenbeck((1.0,), (0.5,))
+    mesh = ddpde.interval(-6, 6, cells=200)
+
+    def mean(count):
+        run = ddpde.solve(problem, mesh, times=[1.0], method="jko-entropic", dt=1 / count)
+        return run.mean()[-1, 0]
+
+    values = [mean(n) for n in (*STEPS, 128)]
+    found = slopes(np.abs(np.diff(values)))
+    assert np.all(np.abs(found[-2:] - JKO_METHODS["jko-entropic"].order) < 0.1), found

@@ -1,0 +1,117 @@
+"""Entropic JKO: its bias (FACTS 7.1) and how it is removed; boxes, a sphere, an L-shape."""
+
+import numpy as np
+import pytest
+
+import ddpde
+from ddpde.flow.entropic import EntropicFlow
+from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem.catalogue import ornstein_uhlenbeck
+from ddpde.problem.initial import DensityLaw
+from ddpde.problem.internal import PorousMedium
+from ddpde.step.entropic import EntropicProximal
+
+
+def stationary_variance(debias, kernel_variance, tau=0.1):
+    """Of OU at T = 0.5, by steps with a kernel of the given variance."""
+    problem = ornstein_uhlenbeck((0.0,), (np.sqrt(0.5),), 0.5)
+    flow = EntropicFlow(problem, ddpde.interval(-6, 6, cells=400))
+    step = EntropicProximal(flow, debias)
+    density = flow.state.getArray().copy()
+    for _ in range(100):
+        density = step(density, tau, gamma=kernel_variance / tau)
+    return flow.sum(density * flow.positions[:, 0] ** 2)
+
+
+# FACTS 7.1: entropic parameter, stationary variance with the entropy of plans (T + ε/4τ to O(ε²))
+@pytest.mark.parametrize(
+    "epsilon, biased", [(0.001, 0.50250062), (0.01, 0.52505952), (0.04, 0.60083212)]
+)
+def test_bias_of_both_signs_and_none(epsilon, biased):
+    assert stationary_variance("none", epsilon / 2) == pytest.approx(biased, abs=1e-6)
+    shrunk = stationary_variance("marginals", epsilon / 2)
+    assert shrunk == pytest.approx(0.5 - epsilon / 0.4, abs=0.1 * epsilon)
+    assert stationary_variance("divergence", epsilon / 2) == pytest.approx(0.5, abs=1e-8)
+    assert abs(stationary_variance("half", epsilon / 2) - 0.5) < epsilon**2
+
+
+def ou_exact(x, t):
+    mean = np.array([2.0, 1.0]) * np.exp(-t)
+    variance = np.array([0.5, 0.3]) * np.exp(-2 * t) + 0.5 * (1 - np.exp(-2 * t))
+    norm = 2 * np.pi * np.sqrt(variance.prod())
+    return np.exp(-((x - mean) ** 2 / (2 * variance)).sum(axis=1)) / norm
+
+
+def test_ornstein_uhlenbeck_in_the_plane():
+    """Where POT and ott-jax stall at 2.5e-2."""
+    mesh = ddpde.box((-6, -6), (6, 6), cells=(96, 96))
+    run = ddpde.solve(ornstein_uhlenbeck(), mesh, times=[1.0], method="jko-entropic", dt=1 / 48)
+    reference = run.laws[-1]
+    x, density, volume = reference.at(np.array([[0.5, 0.5]]))
+    error = np.sum(np.abs(density - ou_exact(x.reshape(-1, 2), 1.0)[:, None]) * volume)
+    assert error < 1.2e-2
+    assert np.abs(run.history["mass"] - 1).max() < 1e-12
+    assert run.history["residual"].max() < 1e-8
+
+
+def test_barenblatt_in_the_plane():
+    C = np.sqrt(1 / (8 * np.pi))
+
+    def exact(x, t):
+        return np.maximum(C - (x**2).sum(axis=1) / 16 / np.sqrt(t), 0.0) / np.sqrt(t)
+
+    problem = Problem(
+        name="barenblatt",
+        initial=DensityLaw(2, lambda x: exact(x, 1.0)),
+        internal=PorousMedium(2.0),
+    )
+    mesh = ddpde.box((-3.2, -3.2), (3.2, 3.2), cells=(64, 64))
+    run = ddpde.solve(problem, mesh, times=[1.0], method="jko-entropic", dt=1 / 16)
+    x, density, volume = run.laws[-1].at(np.array([[0.5, 0.5]]))
+    error = np.sum(np.abs(density - exact(x.reshape(-1, 2), 2.0)[:, None]) * volume)
+    assert error < 6e-3
+    assert run.history["minimum"].min() >= 0
+
+
+def test_heat_on_a_sphere():
+    """The first spherical harmonics decay like exp(−2Tt)."""
+    norm = 2 * np.pi * np.sinh(2.0)
+    problem = Problem(
+        name="sphere",
+        initial=DensityLaw(3, lambda x: np.exp(2 * x[:, 0]) / norm),
+        temperature=0.5,
+    )
+    mesh = ddpde.sphere(1.0, size=0.2)
+    decay = []
+    for count in (10, 20):
+        run = ddpde.solve(problem, mesh, times=[0.5], method="jko-entropic", dt=0.5 / count)
+        mean = run.mean()[:, 0]
+        decay.append(mean[-1] / mean[0] / np.exp(-0.5))
+        assert np.diff(run.history["free_energy"]).max() <= 0
+    assert 0.005 < decay[1] - 1 < decay[0] - 1 < 0.025
+    assert abs(2 * decay[1] - decay[0] - 1) < 0.005  # what is left is the mesh
+
+
+def test_an_l_shape_against_the_method_of_lines(l_shape):
+    problem = Problem(
+        name="slope",
+        initial=GaussianLaw((-0.5, 1.0), (0.5, 0.5)),
+        potential=lambda theta: theta[:, 0] - 0.5 * theta[:, 1],
+        temperature=0.5,
+    )
+    coarse, fine = l_shape
+    exact = ddpde.solve(problem, coarse, times=[1.0], degree=3, rtol=1e-5)
+    run = ddpde.solve(problem, fine, times=[1.0], method="jko-entropic", dt=0.05)
+    assert abs(run.free_energy()[-1] - exact.free_energy()[-1]) < 6e-3
+    assert np.abs(run.mean()[-1] - exact.mean()[-1]).max() < 6e-3
+
+
+@pytest.fixture(scope="module")
+def l_shape():
+    from pathlib import Path
+
+    from dolfinx.mesh import refine
+
+    mesh = ddpde.from_gmsh(Path(__file__).parents[2] / "meshes" / "l_shape.msh")
+    mesh.topology.create_entities(1)
+    return mesh, refine(mesh)[0]

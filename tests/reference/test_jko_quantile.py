@@ -1,0 +1,118 @@
+"""Quantile JKO against exact iterates of the minimisation (FACTS 7.2, 7.3) and closed forms."""
+
+import numpy as np
+import pytest
+from jko_iterates import barenblatt, barenblatt_radius, gaussian_std
+
+import ddpde
+from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem.catalogue import isotropic_gaussians, ornstein_uhlenbeck
+from ddpde.problem.initial import DensityLaw
+from ddpde.problem.internal import Congestion
+from ddpde.space.quadrature import gauss
+
+
+def moments(law):
+    x, masses = law.points()
+    mean = masses @ x[:, 0]
+    return mean, np.sqrt(masses @ (x[:, 0] - mean) ** 2)
+
+
+def quantile(problem, mesh, tau, t_end=1.0, degree=4, method="jko-quantile"):
+    return ddpde.solve(problem, mesh, times=[t_end], degree=degree, method=method, dt=tau)
+
+
+@pytest.mark.parametrize("tau", (0.5, 0.2, 0.1, 0.025))
+def test_gaussian_iterates(tau):
+    run = quantile(ornstein_uhlenbeck((1.0,), (0.5,)), ddpde.interval(-7, 7, cells=32), tau)
+    count = round(1 / tau)
+    mean, std = moments(run.laws[-1])
+    assert abs(std - gaussian_std(0.5, tau, count)) < 1e-9
+    assert abs(mean - (1 + tau) ** -count) < 1e-9
+
+
+def test_gaussian_iterates_converge_under_refinement():
+    problem = ornstein_uhlenbeck((0.0,), (0.5,))
+    errors = [
+        abs(
+            moments(quantile(problem, ddpde.interval(-7, 7, cells=n), 0.2, degree=2).laws[-1])[1]
+            - gaussian_std(0.5, 0.2, 5)
+        )
+        for n in (16, 24, 36)
+    ]
+    assert errors[0] > 5 * errors[1] > 25 * errors[2], errors
+    assert errors[-1] < 1e-6
+
+
+# FACTS 7.2: implicit midpoint from std 0.5 to t = 1
+@pytest.mark.parametrize(
+    "tau, std", [(0.2, 0.68358822459969), (0.1, 0.68296799489962), (0.05, 0.68281461396663)]
+)
+def test_midpoint_iterates(tau, std):
+    run = quantile(
+        ornstein_uhlenbeck((0.0,), (0.5,)),
+        ddpde.interval(-7, 7, cells=32),
+        tau,
+        method="jko-quantile-midpoint",
+    )
+    assert abs(moments(run.laws[-1])[1] - std) < 1e-9
+
+
+@pytest.mark.parametrize("m, degree, tolerance", [(2, 4, 1e-12), (3, 5, 1e-6)])
+@pytest.mark.parametrize("tau", (0.2, 0.1))
+def test_barenblatt_radius(m, degree, tolerance, tau):
+    """Support that is not aligned with the mesh: its ends are free."""
+    run = quantile(barenblatt(m), ddpde.interval(-4, 4, cells=24), tau, degree=degree)
+    x, _, _ = run.laws[-1].at(np.array([[0.0], [1.0]]))
+    radius = barenblatt_radius(m, tau, round(1 / tau))
+    assert abs(x.max() - radius) < tolerance and abs(x.min() + radius) < tolerance
+
+
+# FACTS 7.3, exact JKO: L1 error of the gravity test from t = 0.1 to 0.3, mass 3.274
+@pytest.mark.parametrize("tau, error", [(0.05, 5.76482923e-2), (0.0125, 1.52939763e-2)])
+def test_gravity(tau, error):
+    a, mass = np.pi**2 + 0.25, 3.2741383671185713
+
+    def exact(x, t):
+        decaying = np.exp(-a * t + x / 2) * (np.pi * np.cos(np.pi * x) + np.sin(np.pi * x) / 2)
+        return decaying + np.pi * np.exp(x - 0.5)
+
+    problem = Problem(
+        name="gravity",
+        initial=DensityLaw(1, lambda x: exact(x[:, 0], 0.1) / mass),
+        potential=lambda theta: -theta[:, 0],
+        temperature=1.0,
+    )
+    law = quantile(problem, ddpde.interval(0, 1, cells=16), tau, 0.2, degree=6).laws[-1]
+    reference, weights = gauss("interval", 39)
+    x, density, volume = law.at(reference)
+    difference = np.abs(mass * density - exact(x[:, :, 0], 0.3))
+    assert np.sum(difference * volume * weights) == pytest.approx(error, rel=1e-4)
+
+
+def test_crowd_fills_the_lowest_places():
+    """ρ ≤ 1 in |x|²/2: the crowd keeps its width and its centre does backward Euler."""
+    problem = Problem(
+        name="crowd",
+        initial=GaussianLaw((1.0,), (0.5,)),
+        potential=lambda theta: 0.5 * theta[:, 0] ** 2,
+        internal=Congestion(1.0),
+    )
+    run = quantile(problem, ddpde.interval(-6, 6, cells=48), 1.0, 5.0, degree=3)
+    mean, std = moments(run.laws[-1])
+    assert abs(mean - 2.0**-5) < 1e-4
+    assert abs(std - np.sqrt(1 / 12)) < 1e-4
+    reference, weights = gauss("interval", 9)
+    _, density, volume = run.laws[-1].at(reference)
+    assert np.all((density * volume) @ weights <= volume @ weights * (1 + 1e-6) + 1e-10)
+    assert np.diff(run.history["free_energy"]).max() < 0
+
+
+def test_all_mass_becomes_one_atom():
+    """Mei et al. 2018, Figure 4: every weight collapses to r = 0, where R = 1 + σ(0)² = 7.25."""
+    problem = isotropic_gaussians(320, 0.5, 0.1, "dented_ramp")
+    run = quantile(problem, ddpde.interval(0, 3, cells=32), 0.1, 0.3)
+    assert run.risk()[-1] == pytest.approx(7.25, abs=1e-12)
+    x, masses = run.laws[-1].points()
+    assert np.abs(x).max() == 0.0
+    assert masses.sum() == pytest.approx(1.0, abs=1e-13)
