@@ -99,8 +99,8 @@ def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem |
     if problem is None:
         return
     diffuses, why = problem.diffuses, f"the problem's temperature is {problem.temperature:g}"
-    if problem.internal is not None:
-        why = "the problem has an internal energy"
+    if problem.internal is not None or problem.noise is not None:
+        why = f"the problem has {'noise' if problem.internal is None else 'an internal energy'}"
     if section.space == "lagrangian" and diffuses:
         reader.say(f"{path}.space", f'"lagrangian" is for temperature 0, and {why}')
     for name in ("adapt", "grow"):

@@ -3,6 +3,7 @@
 from ddpde.energy.entropy import entropy
 from ddpde.energy.features import FeatureMap, NodeFeatures
 from ddpde.energy.functional import TOLERANCE, Energy
+from ddpde.energy.gradient_noise import GradientCovariance
 from ddpde.energy.hermite import HermiteRadialFeatures
 from ddpde.energy.interaction import InteractionFeatures
 from ddpde.energy.nodal import NodalFeatures, on_lattice
@@ -11,6 +12,7 @@ __all__ = [
     "TOLERANCE",
     "Energy",
     "FeatureMap",
+    "GradientCovariance",
     "HermiteRadialFeatures",
     "InteractionFeatures",
     "NodalFeatures",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -105,12 +106,33 @@ def penalty(degree: int, tdim: int) -> float:
     return float((degree + 1) * (degree + tdim))
 
 
-def stiffness_blocks(space: Space, facets: Facets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Blocks of K: owned rows (b,), local columns (b,), (b, nd, nd); each pair once."""
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A symmetric tensor D for −∇·(D∇u), where the interior penalty needs it.
+
+    inside (n_cells, q, tdim, tdim): √g J⁻¹ D J⁻ᵀ at the points of the rule of degree `degree`;
+    conormal (cells, per_cell, tdim): J⁻¹ D n in the facets' slots; strength (cells, per_cell):
+    n·D n there.
+    """
+
+    degree: int
+    inside: np.ndarray
+    conormal: np.ndarray
+    strength: np.ndarray
+
+
+def stiffness_blocks(
+    space: Space, facets: Facets, tensor: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Blocks of K: owned rows (b,), local columns (b,), (b, nd, nd); each pair once.
+
+    Of −Δ, or of −∇·(D∇u) for a `tensor` D.
+    """
     n_cells, nd = space.local_shape
-    rule = space.quadrature(2 * space.degree)
+    rule = space.quadrature(tensor.degree if tensor else 2 * space.degree)
     slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
-    metric = rule.metric() * rule.reference_weights[:, None, None]
+    metric = (tensor.inside if tensor else rule.metric()) * rule.reference_weights[:, None, None]
+    conormal = tensor.conormal if tensor else facets.conormal
     diagonal = np.einsum("cqab,aqi,bqj->cij", metric, slopes, slopes, optimize=True)
     off = []
     values, normal = facets.basis(space.degree)
@@ -123,18 +145,21 @@ def stiffness_blocks(space: Space, facets: Facets) -> tuple[np.ndarray, np.ndarr
     for begin in range(0, len(areas), step):
         part = slice(begin, begin + step)
         weights = facets.weights.ravel()[facets.first[part]][:, :, None]
+        jump = eta[part, None, None]
+        if tensor:
+            jump = jump * tensor.strength.ravel()[facets.first[part]][:, :, None]
         tables = []
         for side in sides:
             slots = side[part]
             local, cells = slots % facets.per_cell, slots // facets.per_cell
-            slope = np.einsum("fqa,afqi->fqi", facets.conormal[cells, local], normal[:, local])
+            slope = np.einsum("fqa,afqi->fqi", conormal[cells, local], normal[:, local])
             tables.append((values[local], slope))
         for s in (0, 1):  # test side
             owned = facets.pairs[part, s] < n_cells
             for t in (0, 1):  # trial side
                 (v, dv), (u, du) = tables[s], tables[t]
                 sign = 1.0 if s == t else -1.0
-                lifted = weights * (eta[part, None, None] * u - 0.5 * du)
+                lifted = weights * (jump * u - 0.5 * du)
                 block = sign * (
                     np.matmul(v.transpose(0, 2, 1), lifted)
                     - 0.5 * np.matmul(dv.transpose(0, 2, 1), weights * u)

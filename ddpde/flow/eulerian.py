@@ -16,6 +16,7 @@ from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
+from ddpde.flow.noise import NoiseDiffusion
 from ddpde.flow.pressure import PressureDiffusion
 from ddpde.flow.reaction import BirthDeath
 from ddpde.flow.transport import Transport
@@ -76,14 +77,21 @@ class EulerianFlow:
             self.space.density.dofmap.index_map, dtype=np.float64
         )  # coefficients with those of the ghost cells
         self.diffusion: Diffusion | None = None
-        self.nonlinear: PressureDiffusion | None = None
-        if problem.diffuses:
+        self.pressure: PressureDiffusion | None = None
+        self.noise: NoiseDiffusion | None = None
+        if problem.noise is not None:
+            self.noise = NoiseDiffusion(
+                problem, self.space, facets, self.upwind.rule, self.predictions
+            )
+        elif problem.diffuses:
             grid = tensor_grid(self.space)
             self.diffusion = TensorDiffusion(grid) if grid else SparseDiffusion(self.space, facets)
         if problem.internal is not None:
-            self.nonlinear = PressureDiffusion(
+            assert self.diffusion is not None
+            self.pressure = PressureDiffusion(
                 self.space, facets, self.diffusion, problem.internal, self.temperature
             )
+        self.nonlinear = self.pressure or self.noise
         if not self.energy.interacting:
             self.upwind.set_potential(self._r)
         self.birth_death = None
@@ -102,11 +110,23 @@ class EulerianFlow:
         potential = self._r
         if self.energy.interacting:
             potential = self.steer(self.predictions(coefficients))
+        if self.noise is not None:
+            self.upwind.set_potential(potential, self.noise.velocity(coefficients))
         moments = self.upwind.moments(self.with_ghosts(coefficients))
         if self.birth_death is not None:
             moments += self.birth_death.moments(coefficients, potential)
         with out as array:
             array[:] = self.space.divide_by_mass(moments).ravel()
+
+    @property
+    def now(self) -> float:
+        """s, which noise depends on through the schedule."""
+        return self.noise.now if self.noise is not None else 0.0
+
+    @now.setter
+    def now(self, s: float) -> None:
+        if self.noise is not None:
+            self.noise.now = s
 
     def steer(self, f: np.ndarray) -> np.ndarray:
         """Let mass flow along −∇F' of the means f; F' at the nodes (n_nodes,), without entropy."""
@@ -119,7 +139,7 @@ class EulerianFlow:
         values, weights = coefficients @ self._basis.T, self._rule.weights
         # what is negative is amplified by the entropy's part of birth and death, and beside a
         # front, where a pressure has no diffusion to damp it, it grows until the energy rises
-        sensitive = self.birth_death is not None or self.nonlinear is not None
+        sensitive = self.birth_death is not None or self.pressure is not None
         allowed = 0.0 if sensitive else _NEGLIGIBLE
         if self._limiter.negative_mass(values, weights) <= allowed:
             return False
@@ -140,7 +160,7 @@ class EulerianFlow:
                 entropy(values, self._rule.weights) if self.temperature > 0 else 0.0,
                 masses.sum(),
                 masses[self._rim].sum(),
-                self.nonlinear.energy(positive) if self.nonlinear is not None else 0.0,
+                self.pressure.energy(positive) if self.pressure is not None else 0.0,
             ]
         )
         potential, negentropy, mass, rim, internal = sum_over_ranks(self.comm, local)

@@ -27,7 +27,7 @@ from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
 class LagrangianFlow:
     """Implements `SemiDiscrete` with the points' positions (owned cells, q, k) as state."""
 
-    temperature, diffusion, nonlinear = 0.0, None, None
+    temperature, diffusion, nonlinear, now = 0.0, None, None, 0.0
 
     def __init__(
         self, problem: Problem, mesh: dmesh.Mesh, degree: int, tolerance: float = TOLERANCE
@@ -44,9 +44,9 @@ class LagrangianFlow:
                 f"{problem.birth_death:g}",
                 'use space = "eulerian"',
             )
-        if problem.internal is not None:
+        if problem.diffuses:
             raise ProblemError(
-                "the Lagrangian method follows transport only, not an internal energy",
+                "the Lagrangian method follows transport only, no internal energy and no noise",
                 'use space = "eulerian"',
             )
         check_mesh(problem, mesh)

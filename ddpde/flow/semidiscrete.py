@@ -70,6 +70,9 @@ class SemiDiscrete(Protocol):
         """The part of the initial law that the mesh misses."""
         ...
 
+    now: float
+    """s at which what follows is asked for; time integrators set it."""
+
     @property
     def nonlinear(self) -> NonlinearDiffusion | None:
         """Diffusion that is not linear, in place of `diffusion`, which is then not used."""

@@ -7,6 +7,8 @@ cells at once; nothing is compiled, nothing loops.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import basix.ufl
 import numpy as np
 
@@ -16,13 +18,25 @@ from ddpde.space.quadrature import tabulate
 _BLOCK = 100_000  # numbers in a block of cells' temporaries, which should stay in the cache
 
 
+@dataclass(frozen=True, eq=False)
+class Velocity:
+    """A velocity v where transport needs it.
+
+    inside (owned cells, tdim, q): √g J⁻¹ v at the points of `Transport.rule`; normal (owned and
+    ghost cells, per_cell): v·n in the facets' slots, n outward.
+    """
+
+    inside: np.ndarray
+    normal: np.ndarray
+
+
 class Transport:
     """Moments of ∇·(ρ ∇φ) against the density's basis, for the potential last set."""
 
     def __init__(self, space: Space, facets: Facets) -> None:
         self._facets, self._n_owned = facets, space.n_cells
         self._dofs, self._n_nodes = space.potential_dofs, len(space.nodes)
-        rule = space.quadrature(3 * space.degree, ghosts=True)
+        self.rule = rule = space.quadrature(3 * space.degree, ghosts=True)
         slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
         self._slopes = np.concatenate(slopes)  # (tdim · q, nd)
         self._trace = facets.basis(space.degree)[0]
@@ -46,8 +60,11 @@ class Transport:
         step = max(1, _BLOCK // self._potential_slopes.shape[1])
         self._blocks = [slice(i, min(i + step, cells)) for i in range(0, cells, step)]
 
-    def set_potential(self, nodal: np.ndarray) -> None:
-        """φ by its values (n_nodes,) at the potential's nodes, ghosts included."""
+    def set_potential(self, nodal: np.ndarray, besides: Velocity | None = None) -> None:
+        """φ by its values (n_nodes,) at the potential's nodes, ghosts included.
+
+        besides: a velocity that is no gradient, added to −∇φ.
+        """
         tdim, q = self._drift.shape[1:]
         for block in self._blocks:
             slopes = nodal.take(self._dofs[block]) @ self._potential_slopes
@@ -61,6 +78,9 @@ class Transport:
                 np.matmul(metric[:owned], inside, out=drift)
             else:
                 np.einsum("cabq,cbq->caq", metric[:owned], inside, out=drift)
+        if besides is not None:
+            self._drift += besides.inside * self.rule.reference_weights
+            self._normal -= besides.normal
         flat, first, second = self._normal.ravel(), self._facets.first, self._facets.second
         # from the first side to the second; each side's slope is along its own outward normal
         self._speed = flat.take(first)

@@ -39,7 +39,7 @@ class System:
 
     def check(self, problem: Problem, batch: int) -> None:
         """Raise ProblemError where the problem asks for something this system cannot do."""
-        refuse(problem, "internal")
+        refuse(problem, "internal", "noise")
 
     def initial(self, law: InitialLaw, width: int, dtype: Any) -> Callable[[jax.Array], jax.Array]:
         """A function of a replica's key: its state at t = 0."""

@@ -4,12 +4,17 @@ from ddpde.problem.activations import PiecewiseLinear, erf, identity, relu, squa
 from ddpde.problem.data import DataLaw, DataSet, GaussianInputs, IsotropicGaussians, Nodes
 from ddpde.problem.initial import DensityLaw, GaussianLaw, InitialLaw, Mixture
 from ddpde.problem.internal import Congestion, InternalEnergy, PorousMedium
-from ddpde.problem.losses import Logistic, Loss, Squared
+from ddpde.problem.losses import HalfSquared, Logistic, Loss, Squared
+from ddpde.problem.noise import GivenNoise, Noise, SGDNoise
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial, Reduction
 from ddpde.problem.units import RidgeUnit, Unit
 
 __all__ = [
+    "GivenNoise",
+    "Noise",
+    "SGDNoise",
+    "HalfSquared",
     "Congestion",
     "DataLaw",
     "DataSet",

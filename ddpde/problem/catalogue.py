@@ -23,7 +23,9 @@ from ddpde.problem.classics import (
 from ddpde.problem.data import GaussianInputs, IsotropicGaussians
 from ddpde.problem.datasets import digits_pca, tabular_pca
 from ddpde.problem.initial import GaussianLaw
+from ddpde.problem.losses import LOSSES
 from ddpde.problem.mixture import gaussian_mixture
+from ddpde.problem.noise import SGDNoise
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial
 from ddpde.problem.units import RidgeUnit
@@ -64,8 +66,18 @@ def erf_teacher(
     mean: float = 0.5,
     std: float = 0.3,
     label_noise: float = 0.0,
+    loss: Literal["squared", "half_squared"] = "squared",
+    sgd_noise: float = 0.0,
 ) -> Problem:
-    """One weight, σ = erf(wx/√2), x ~ N(0, 1), teacher (σ₁ + σ₃)/2: closed-form potentials."""
+    """One weight, σ = erf(wx/√2), x ~ N(0, 1), teacher (σ₁ + σ₃)/2: closed-form potentials.
+
+    sgd_noise: scale of the noise of SGD that its limit keeps, γ^{1/(1−α)}/M for batch M (De
+    Bortoli et al. 2020, β = 1; their loss is the half squared one).
+    """
+    if loss not in ("squared", "half_squared"):
+        raise ProblemError(f"loss = {loss!r}: squared or half_squared")
+    if not sgd_noise >= 0:
+        raise ProblemError(f"sgd_noise = {sgd_noise}: must be >= 0")
 
     def teacher(x):  # type: ignore[no-untyped-def]
         return 0.5 * (erf(x[:, 0]) + erf(3.0 * x[:, 0]))
@@ -74,6 +86,8 @@ def erf_teacher(
         name="erf_teacher",
         unit=RidgeUnit(erf, input_dim=1),
         data=GaussianInputs(1, teacher, label_noise, quadrature_points=200),
+        loss=LOSSES[loss],
+        noise=SGDNoise(sgd_noise) if sgd_noise else None,
         initial=GaussianLaw((mean,), (std,)),
         temperature=temperature,
         ridge=ridge,
@@ -83,6 +97,8 @@ def erf_teacher(
             "mean": mean,
             "std": std,
             "label_noise": label_noise,
+            "loss": loss,
+            "sgd_noise": sgd_noise,
         },
     )
 

@@ -33,6 +33,20 @@ class Squared:
 
 
 @dataclass(frozen=True)
+class HalfSquared:
+    """½ (y − f)² (Rotskoff & Vanden-Eijnden 2018; De Bortoli et al. 2020)."""
+
+    def value(self, f: Array, y: Array) -> Array:
+        return 0.5 * (f - y) ** 2
+
+    def derivative(self, f: Array, y: Array) -> Array:
+        return f - y
+
+    def second_derivative(self, f: Array, y: Array) -> Array:
+        return 1.0 + 0.0 * (f - y)
+
+
+@dataclass(frozen=True)
 class Logistic:
     """log(1 + exp(−y f)) for labels y = ±1."""
 
@@ -51,4 +65,8 @@ class Logistic:
         return 0.5 * (1.0 + namespace(z).tanh(0.5 * z))  # no overflow at either end
 
 
-LOSSES: dict[str, Loss] = {"squared": Squared(), "logistic": Logistic()}
+LOSSES: dict[str, Loss] = {
+    "squared": Squared(),
+    "half_squared": HalfSquared(),
+    "logistic": Logistic(),
+}

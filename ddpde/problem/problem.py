@@ -13,6 +13,7 @@ from ddpde.problem.data import DataLaw
 from ddpde.problem.initial import InitialLaw
 from ddpde.problem.internal import InternalEnergy
 from ddpde.problem.losses import Loss, Squared
+from ddpde.problem.noise import Noise, SGDNoise
 from ddpde.problem.reductions import Reduction
 from ddpde.problem.units import Unit
 
@@ -29,7 +30,8 @@ class Problem:
     Energy F[ρ] = E ℓ(f_ρ(x), y) + ∫ r dρ + ½ ∬ W dρ dρ with f_ρ(x) = ∫ σ(x; θ) ρ(dθ) and
     r(θ) = ridge · |θ|² + potential(θ); free energy F_T = F + T ∫ ρ log ρ + ∫ h(ρ), h = `internal`;
     flow ∂_t ρ = ξ(t) {∇·(ρ ∇F'[ρ]) + T Δρ + ΔP(ρ) − α ρ (F_T'[ρ] − ∫ F_T'[ρ] dρ)} with the
-    pressure P(ρ) = ρ h'(ρ) − h(ρ) and α = `birth_death`.
+    pressure P(ρ) = ρ h'(ρ) − h(ρ) and α = `birth_death`; with `noise` of covariance Σ, in
+    addition ½ ξ(t)² Σ_ij ∂_i∂_j(Σ_ij ρ), and then the free energy may rise.
 
     Any of network (`unit` and `data`), potential and interaction may be missing.
     `periods` makes coordinates circles: one length (or None) a coordinate; the mesh must span
@@ -51,6 +53,7 @@ class Problem:
     interaction: Callable[[Array, Array], Array] | None = None
     temperature: float = 0.0
     internal: InternalEnergy | None = None
+    noise: Noise | None = None
     birth_death: float = 0.0
     schedule: Callable[[float], float] = constant
     periods: tuple[float | None, ...] = ()
@@ -80,6 +83,18 @@ class Problem:
                 "reductions are available for temperature = ridge = 0 only, without internal energy"
             )
 
+        if self.noise is not None:
+            self._check_noise(self.noise)
+
+    def _check_noise(self, noise: Noise) -> None:
+        if self.reduction is not None or self.internal is not None or self.birth_death:
+            raise ProblemError(
+                "noise of covariance Σ goes with no reduction, internal energy, or birth and death",
+                "leave one of them out",
+            )
+        if isinstance(noise, SGDNoise) and self.unit is None:
+            raise ProblemError("SGD's noise needs a network", "give unit and data, or GivenNoise")
+
     def _check_network(self, unit: Unit, data: DataLaw) -> None:
         if unit.input_dim != data.input_dim:
             raise ProblemError(
@@ -93,7 +108,7 @@ class Problem:
     @property
     def diffuses(self) -> bool:
         """Whether the flow has diffusion of any kind, which methods for transport cannot do."""
-        return self.temperature > 0 or self.internal is not None
+        return self.temperature > 0 or self.internal is not None or self.noise is not None
 
     @property
     def mesh_dim(self) -> int:

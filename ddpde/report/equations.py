@@ -97,6 +97,7 @@ def _display(text: str) -> str:
 
 _LOSS = {
     "Squared": ("ℓ(f, y) = (y − f)^2", "2 (f_ρ(x) − y)", "2 (f_N(x_k) − y_k)"),
+    "HalfSquared": ("ℓ(f, y) = ⅟12 (y − f)^2", "(f_ρ(x) − y)", "(f_N(x_k) − y_k)"),
     "Logistic": (
         "ℓ(f, y) = log(1 + e^⟨−y f⟩)",
         "⅟⟨−y⟩⟨1 + e^⟨y f_ρ(x)⟩⟩",
@@ -115,6 +116,7 @@ class _Terms:
     ridge: bool
     temperature: bool
     internal: bool
+    noise: bool
     birth_death: bool
     schedule: bool
 
@@ -131,6 +133,7 @@ def _terms(content: Content) -> _Terms:
         ridge=content.network if ridge is None else ridge > 0,
         temperature=temperature is None or temperature > 0,
         internal=problem is not None and problem.internal is not None,
+        noise=problem is not None and problem.noise is not None,
         birth_death=problem is not None and problem.birth_death > 0,
         schedule=problem is None or problem.schedule is not constant,
     )
@@ -216,10 +219,11 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
     drift = "∂_r (ρ̄ ∂_r F′[ρ̄](r))" if radial else "∇·(ρ ∇F′[ρ])"
     right = drift + " + T ∆ρ" * (terms.temperature and not radial)
     right += " + ∆P(ρ)" * terms.internal
+    right += " + ⅟⟨ξ(t)⟩⟨2⟩ ∑_⟨ij⟩ ∂_i ∂_j (Σ_ij ρ)" * terms.noise
     if terms.birth_death:
         slope = "F_T^′" if terms.temperature or terms.internal else "F′"
         right += f" − α {law} (⟨{slope}[{law}]⟩ − ∫ {slope}[{law}] d {law})"
-    if terms.schedule:
+    if terms.schedule or terms.noise:
         right = f"ξ(t) {{{right}}}" if right != drift else f"ξ(t) {right}"
     if radial:
         words = (
@@ -229,7 +233,9 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
         )
     else:
         words = "The distributional dynamics" + _edges(content)
-        if terms.internal:
+        if terms.noise:
+            words += " Σ is the covariance of the noise, whose strength depends on the place."
+        elif terms.internal:
             words += " P(ρ) = ρ h′(ρ) − h(ρ) is the pressure of the internal energy."
         elif content.case.get("temperature") == 0:
             words += (

@@ -48,9 +48,10 @@ def optimality(
             f"temperature = {problem.temperature:g}: F' is constant on no stationary state",
             "compare with ddpde.stationary(problem, mesh), or certify with temperature 0",
         )
-    if problem.internal is not None:
+    if problem.diffuses:
         raise ProblemError(
-            "the certificate does not know the internal energy", "certify a problem without it"
+            "the certificate knows neither internal energies nor noise",
+            "certify a problem without them",
         )
     reference, weights = gauss(law.cell, 15)
     x, density, volume = law.at(reference)

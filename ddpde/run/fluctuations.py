@@ -94,10 +94,11 @@ def fluctuations(
     names = (*([RISK] if with_risk else []), *chosen)
     if not names:
         raise ProblemError("there is nothing to observe", "give observables")
-    if problem.internal is not None:
+    if problem.internal is not None or problem.noise is not None:
         raise ProblemError(
-            "the central limit theorem with an internal energy is not known here",
-            "take a problem without it",
+            "the central limit theorem is not known here with an internal energy, or noise of "
+            "covariance Σ",
+            "take a problem without them",
         )
     flow = EulerianFlow(problem, mesh, degree)
     adjoint = Adjoint(flow)

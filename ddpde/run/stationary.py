@@ -99,9 +99,10 @@ class GibbsFamily:
     """The laws ρ_f of a problem on a mesh; shared by all temperatures of one energy."""
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, degree: int) -> None:
-        if problem.internal is not None:
+        if problem.internal is not None or problem.noise is not None:
             raise ProblemError(
-                "with an internal energy a state at rest is no Gibbs law exp(−F'/T)",
+                "with an internal energy, or noise of covariance Σ, a state at rest is no Gibbs "
+                "law exp(−F'/T)",
                 "solve to a late time with ddpde.solve",
             )
         check_mesh(problem, mesh)

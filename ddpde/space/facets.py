@@ -33,7 +33,8 @@ class Facets:
 
     Attributes: per_cell, slots a cell has; points (n_cells, per_cell, gdim); weights
     (n_cells, per_cell), quadrature weights times surface element; conormal
-    (n_cells, per_cell, tdim), the a with n·∇u = Σ_a conormal_a ∂u/∂reference_a; first, second
+    (n_cells, per_cell, tdim), the a with n·∇u = Σ_a conormal_a ∂u/∂reference_a; jacobian
+    (n_cells, per_cell, gdim, tdim), of one slot in affine cells; first, second
     (n_facets, q), slots of the two sides of the interior facets that touch an owned cell;
     pairs (n_facets, 2), their cells.
     """
@@ -53,7 +54,7 @@ class Facets:
         element = basix.ufl.element("Lagrange", cell, geometry_degree)
         shape, slope = tabulate(element, self._reference, derivatives=1)
         self.points = np.matmul(shape, geometry)
-        jacobian = jacobians(slope, geometry)
+        self.jacobian = jacobian = jacobians(slope, geometry)
         gram = np.matmul(np.swapaxes(jacobian, -1, -2), jacobian)
         raised = np.matmul(np.linalg.inv(gram), normals[:, :, None])[..., 0]
         length = np.sqrt((normals * raised).sum(axis=-1))
@@ -65,6 +66,11 @@ class Facets:
     def basis(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """Values (slots, nd) and reference gradients (tdim, slots, nd) of the density's basis."""
         return tabulate(legendre(self._cell, degree), self._reference, derivatives=1)
+
+    @property
+    def reference(self) -> np.ndarray:
+        """Reference coordinates (per_cell, tdim) of the slots."""
+        return self._reference
 
     def lagrange_gradients(self, degree: int) -> np.ndarray:
         """Reference gradients (tdim, slots, ng) of the continuous basis."""

@@ -56,7 +56,8 @@ class CellQuadrature:
     `geometry_degree`; `degree`, the polynomial degree the rule integrates exactly.
 
     Attributes: reference (q, tdim), reference_weights (q,), points (n_cells, q, gdim),
-    weights (n_cells, q) including the volume element.
+    weights (n_cells, q) including the volume element, jacobian (n_cells, q, gdim, tdim), of one
+    point where the cells are `affine`.
     """
 
     def __init__(self, cell: str, geometry: np.ndarray, geometry_degree: int, degree: int) -> None:
@@ -65,13 +66,13 @@ class CellQuadrature:
         element = basix.ufl.element("Lagrange", cell, geometry_degree)
         shape, slope = tabulate(element, self.reference, derivatives=1)
         self.points = np.matmul(shape, geometry)
-        self._jacobian = jacobians(slope, geometry)
-        self.weights = jacobian_determinant(self._jacobian) * self.reference_weights
+        self.jacobian = jacobians(slope, geometry)
+        self.weights = jacobian_determinant(self.jacobian) * self.reference_weights
 
     @property
     def affine(self) -> bool:
         """Whether every cell is an affine image of the reference cell."""
-        return self._jacobian.shape[1] == 1
+        return self.jacobian.shape[1] == 1
 
     def element(self, degree: int) -> basix.ufl._ElementBase:
         """The density's element of `degree` on this cell."""
@@ -82,7 +83,7 @@ class CellQuadrature:
 
         Where the cells are `affine` the second axis has length one.
         """
-        gram = np.einsum("cqga,cqgb->cqab", self._jacobian, self._jacobian)
+        gram = np.einsum("cqga,cqgb->cqab", self.jacobian, self.jacobian)
         return np.linalg.inv(gram) * np.sqrt(np.linalg.det(gram))[..., None, None]
 
     def basis(self, degree: int) -> np.ndarray:

@@ -31,6 +31,7 @@ class _Part:
         self._flow = flow
 
     def residual(self, ts, t, u, rate, out):  # type: ignore[no-untyped-def]
+        self._flow.now = t
         with out as array:
             array[:] = rate.getArray(readonly=True) + diffusion_rate(self._flow, u).ravel()
 
@@ -90,6 +91,7 @@ class _Nonlinear(_Part):
 
     def jacobian(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
         assert self._flow.nonlinear is not None
+        self._flow.now = t
         matrix = self._flow.nonlinear.jacobian(
             u.getArray(readonly=True).reshape(self._flow.local_shape)
         )

@@ -138,6 +138,7 @@ class MethodOfLines:
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
     def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
+        self._flow.now = t
         self._flow.transport(u, out)
 
 
