@@ -82,7 +82,6 @@ class Problem:
             raise ProblemError(
                 "reductions are available for temperature = ridge = 0 only, without internal energy"
             )
-
         if self.noise is not None:
             self._check_noise(self.noise)
 
