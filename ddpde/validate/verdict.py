@@ -75,7 +75,7 @@ def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Ve
     if solutions.cross is not None:
         checks.append(_methods_agree(case, solutions))
     if comparison is not None:
-        checks += _against_particles(case, comparison)
+        checks += against_particles(case, comparison)
         if case.reference is not None and "finite_risk" in case.reference:
             checks.append(_finite_risk(case, case.reference, comparison))
     return Verdict(case.name, tuple(checks))
@@ -152,7 +152,7 @@ def _methods_agree(case: Case, solutions: Solutions) -> Check:
     return Check("both PDE methods agree", gap, bound, "largest relative difference of the risk")
 
 
-def _against_particles(case: Case, comparison: Comparison) -> list[Check]:
+def against_particles(case: Case, comparison: Comparison) -> list[Check]:
     accepted = case.acceptance
     # one family of tests over the output times: Bonferroni
     level = accepted.level / len(comparison.times)
