@@ -64,6 +64,10 @@ class Adjoint:
         """−∫ ∇g·∇S_m du (M,)."""
         return self._flow.features.predictions(self._flow.upwind.by_potential(self._u, v))
 
+    def mean(self, g: np.ndarray) -> np.ndarray:
+        """∫ g du (K,)."""
+        return sum_over_ranks(self._flow.comm, self._values(g) @ self._masses())
+
     def covariance(self, g: np.ndarray) -> np.ndarray:
         """Cov_u(g) (K, K): what one independent draw of the law contributes."""
         masses, values = self._masses(), self._values(g)

@@ -115,6 +115,11 @@ class Backward:
         diffusion, sgd = curve.integrate(increasing[0], increasing[-1])
         return initial, diffusion, np.full_like(sgd, np.nan) if singular else sgd
 
+    def influence(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where it has come to: g (K, n_cells, nd), and its means (K,) under the law there."""
+        g = self._functions(self.state).copy()
+        return g, self._adjoint.mean(g)
+
     def _noise(self) -> np.ndarray:
         """What diffusion and SGD add at this time (2, K, K)."""
         g = self._functions(self.state)

@@ -15,19 +15,21 @@ fall with N: the coefficient of ε/B is reported apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from dolfinx import mesh as dmesh
 
-from ddpde.comm import progress
+from ddpde.comm import progress, sum_over_ranks
 from ddpde.errors import ProblemError
 from ddpde.flow import Adjoint, EulerianFlow
 from ddpde.problem import Problem
 from ddpde.run.backward import Backward, follow
 from ddpde.run.clock import Clock
 from ddpde.run.solver import output_times
+from ddpde.space import PointLoads, Space
+from ddpde.space.quadrature import legendre, tabulate
 
 Observable = Callable[[np.ndarray], np.ndarray]
 
@@ -49,6 +51,29 @@ class Fluctuations:
     initial: np.ndarray
     diffusion: np.ndarray
     sgd: np.ndarray | None
+    _space: Space = field(repr=False)
+    _influence: np.ndarray = field(repr=False)  # g(0) (n_times, K, n_cells, nd)
+    _mean: np.ndarray = field(repr=False)  # of g(0) under the initial law (n_times, K)
+
+    def carried(self, clouds: np.ndarray) -> np.ndarray:
+        """What initial neurons (…, N, k) do to the observables to first order: (n_times, K, …).
+
+        The empirical mean of g(0) minus its mean under the initial law: of mean zero exactly for
+        independent draws. Subtracted from the observables of the networks that grew from these
+        neurons it takes away their `initial` variance, and leaves their O(1/N) bias: a control
+        variate. Collective, the clouds alike on all ranks. MeshError for neurons outside.
+        """
+        space, leading = self._space, clouds.shape[:-2]
+        points = clouds.reshape(-1, clouds.shape[-1])
+        which, cells, reference = PointLoads(space).locate(points)
+        basis = tabulate(legendre(space.cell, space.degree), reference)
+        out = np.zeros((*self._influence.shape[:2], len(points)))
+        for at_time, influence in zip(out, self._influence, strict=True):
+            for values, g in zip(at_time, influence, strict=True):
+                values[which] = np.einsum("pi,pi->p", basis, g[cells])
+        out = sum_over_ranks(space.comm, out).reshape(*out.shape[:2], *clouds.shape[:-1])
+        mean = self._mean.reshape(*self._mean.shape, *(1,) * len(leading))
+        return out.mean(axis=-1) - mean
 
     def covariance(self, width: int, *, step_size: float = 0.0, batch: int = 1) -> np.ndarray:
         """Of the observables of `width` neurons trained by SGD (n_times, K, K); 0: exact flow."""
@@ -110,15 +135,18 @@ def fluctuations(
             adjoint.at(path(stop))
             last = [adjoint.risk_variation()] if with_risk else []
             backward = Backward(flow, adjoint, path, stop, np.stack(last + fixed))
-            parts.append(backward.covariances(problem, t, rtol))
+            parts.append((*backward.covariances(problem, t, rtol), *backward.influence()))
             bar.to((index + 1) / len(stops))
-    initial, diffusion, sgd = (np.stack(part) for part in zip(*parts, strict=True))
+    initial, diffusion, sgd, influence, mean = (np.stack(part) for part in zip(*parts, strict=True))
     return Fluctuations(
         names=names,
         times=outputs,
         initial=initial,
         diffusion=2 * problem.temperature * diffusion,
         sgd=sgd if flow.energy.sampled else None,
+        _space=flow.space,
+        _influence=influence,
+        _mean=mean,
     )
 
 

@@ -122,6 +122,25 @@ def test_quadratic_network():
         assert C[0, 0] == pytest.approx((6 * (M - 1)) ** 2 * variance, rel=1e-7)
 
 
+def test_initial_neurons_carried_along():
+    """Quadratic network: R_N − R without its first order is of second order."""
+    problem = Problem(
+        name="quadratic network",
+        unit=RidgeUnit(square, 1),
+        data=GaussianInputs(1, first_squared, 0.0, 8),
+        initial=GaussianLaw((0.0,), (0.5,)),
+    )
+    found = ddpde.fluctuations(problem, ddpde.interval(-7, 7, cells=48), times=[0.05], degree=6)
+    start = 0.5 * np.random.default_rng(0).standard_normal((40, 500, 1))
+    M0, growth = (start**2).mean(axis=(1, 2)), np.exp(24 * 0.05)
+    M, slope = growth / 4 / (1 + (growth - 1) / 4), growth / (1 + (growth - 1) / 4) ** 2
+    carried = found.carried(start)[1, 0]
+    assert carried == pytest.approx(6 * (M - 1) * slope * (M0 - 0.25), abs=1e-6)
+    exact = 3 * (M0 * growth / (1 + M0 * (growth - 1)) - 1) ** 2
+    gap = exact - 3 * (M - 1) ** 2
+    assert (gap - carried).std() < 0.2 * gap.std()
+
+
 @pytest.mark.parametrize(
     ("problem", "mesh"),
     [
