@@ -51,6 +51,24 @@ def digits(folder: Path) -> Path:
     return folder
 
 
+def fluctuating(folder: Path) -> Path:
+    """Variances over replicas, predicted and measured."""
+    case = Case(
+        name="small_erf",
+        title="Fluctuations, small",
+        problem=ddpde.problems.erf_teacher(label_noise=0.5),
+        mesh=BoxRecipe((-2.0,), (3.5,), (20,)),
+        options=SolverOptions(rtol=1e-5),
+        times=(0.25, 0.5),
+        particles=ParticlePlan(
+            (20, 40), 60, 0.025, batch=16, bias_factor=2, risk_samples=2000, fluctuations=True
+        ),
+        acceptance=Acceptance(level=1e-3, w1_over_floor=100.0),
+    )
+    validate(case, folder)
+    return folder
+
+
 def run_only(folder: Path) -> Path:
     """A plain run."""
     problem = ddpde.problems.isotropic_gaussians()

@@ -94,6 +94,7 @@ class ParticlesSection(Section):
     dtype: Literal["float32", "float64"] = optional()
     bias_factor: int = optional(ge=2)
     risk_samples: int = optional(ge=2, lt=2**32)
+    fluctuations: bool = optional()
 
 
 class AcceptanceSection(Section):

@@ -44,7 +44,9 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
     options, times = read_solver(reader, file.solver, problem)
     cross_check = read_cross_check(reader, file.cross_check, mesh, problem)
     listed = file.solver is not None and "times" in file.solver
-    particles = read_particles(reader, file.particles, times, listed, problem)
+    others = [cross_check.options] if cross_check is not None else []
+    fixed = any(o.space == "eulerian" for o in [options, *others])
+    particles = read_particles(reader, file.particles, times, listed, problem, fixed)
     acceptance, reference = read_acceptance(reader, file.acceptance, times)
     if reader.problems or problem is None or mesh is None:
         return None

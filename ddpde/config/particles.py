@@ -32,8 +32,10 @@ def read_particles(
     times: Sequence[float],
     listed: bool,
     problem: Problem | None,
+    fixed: bool,
 ) -> ParticlePlan | None:
-    """[particles]; `listed` says whether the output times come from solver.times."""
+    """[particles]; `listed` says whether the output times come from solver.times, `fixed` whether
+    some solution of the PDE is on a mesh that does not move."""
     if table is None:
         return None
     section = reader.read(ParticlesSection, table, "particles")
@@ -46,6 +48,8 @@ def read_particles(
     others = {"system", "step_size", *_OF_SYSTEMS, *_OF_REGIMES}
     rest = section.model_dump(exclude_unset=True, exclude=others)
     plan = ParticlePlan(step_size=step, system=system, **rest)
+    if plan.fluctuations:
+        _predictable(reader, plan, problem, fixed)
     _reach_times(reader, plan, times, "solver.times" if listed else "solver.t_end")
     return None if reader.problems else plan
 
@@ -91,6 +95,19 @@ def _system(reader: Reader, section: ParticlesSection, problem: Problem | None) 
         reader.say("particles.system", " -> ".join(filter(None, [error.what, error.remedy])))
         return None
     return system
+
+
+def _predictable(reader: Reader, plan: ParticlePlan, problem: Problem, fixed: bool) -> None:
+    """Whether the central limit theorem of `ddpde.fluctuations` is about this system."""
+    path = "particles.fluctuations"
+    if not fixed:
+        reader.say(path, 'needs space = "eulerian" in [solver] or [cross_check]')
+    if problem.birth_death or problem.internal is not None:
+        reader.say(path, "not known with birth and death or an internal energy")
+    if isinstance(plan.system, Diffusion) or getattr(plan.system, "noise", "common") != "common":
+        reader.say(path, "not known for independent gradient noise")
+    if problem.reduction is not None:
+        reader.say(path, "SGD's own noise is not known for a reduced problem")
 
 
 def _reach_times(reader: Reader, plan: ParticlePlan, times: Sequence[float], path: str) -> None:

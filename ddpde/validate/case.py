@@ -17,7 +17,8 @@ class ParticlePlan:
 
     widths: the N, increasing. step_size: ε of the recursion, or the `Regime` that makes it depend
     on N. system: what is simulated (None: SGD of a network, else Langevin dynamics), batch samples
-    a step. bias_factor: the same training is
+    a step. fluctuations: set the variance over replicas against the central limit theorem's.
+    bias_factor: the same training is
     repeated with step_size · bias_factor to measure the bias of the step. risk_samples: raw
     test samples per replica for the risk, where the data law is not a data set.
     """
@@ -31,6 +32,7 @@ class ParticlePlan:
     bias_factor: int = 4
     risk_samples: int = 20000
     system: System | None = None
+    fluctuations: bool = False
 
     def step(self, width: int) -> float:
         """ε at a width."""

@@ -20,6 +20,7 @@ from ddpde.run import Trajectory
 from ddpde.space import Law
 from ddpde.validate.experiments import Experiments
 from ddpde.validate.solutions import Solutions
+from ddpde.validate.spread import Spread
 
 _FLOOR_DRAWS = 64
 
@@ -56,6 +57,7 @@ class Comparison:
     step_bias_ratio: np.ndarray
     finite_risk: np.ndarray
     step_bias: np.ndarray
+    spread: Spread | None = None
 
 
 def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Comparison:

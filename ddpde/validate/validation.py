@@ -23,6 +23,7 @@ from ddpde.validate.comparison import Comparison, compare, observed
 from ddpde.validate.experiments import Experiments, run_experiments
 from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
+from ddpde.validate.spread import predict, spread
 from ddpde.validate.verdict import Verdict, judge
 
 _LIBRARIES = ("dolfinx-solver-real", "fenics-dolfinx", "jax", "numpy", "scipy", "scikit-learn")
@@ -39,6 +40,7 @@ def validate(case: Case, folder: str | Path | None = None) -> Verdict:
     comm = MPI.COMM_WORLD
     path = Path(folder) if folder is not None else None
     solutions = solve_case(case, folder=path)
+    predicted = predict(case)
     verdict = None
     if comm.rank == 0:
         experiments = comparison = None
@@ -46,6 +48,9 @@ def validate(case: Case, folder: str | Path | None = None) -> Verdict:
             times = solutions.main.times
             experiments = run_experiments(case.problem, case.particles, times)
             comparison = compare(solutions, experiments, case.particles.seed)
+            if predicted is not None:
+                found = spread(case.problem, case.particles, predicted, experiments)
+                comparison = dataclasses.replace(comparison, spread=found)
         verdict = judge(case, solutions, comparison)
         if path is not None:
             wall = time.monotonic() - started

@@ -12,6 +12,7 @@ from ddpde.run import Trajectory
 from ddpde.validate.case import Case
 from ddpde.validate.comparison import Comparison, observed
 from ddpde.validate.solutions import Solutions
+from ddpde.validate.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Ve
         checks += against_particles(case, comparison)
         if case.reference is not None and "finite_risk" in case.reference:
             checks.append(_finite_risk(case, case.reference, comparison))
+        if comparison.spread is not None:
+            checks.append(_fluctuations(case, comparison.spread, comparison))
     return Verdict(case.name, tuple(checks))
 
 
@@ -142,6 +145,20 @@ def _finite_risk(case: Case, reference: dict[str, Any], comparison: Comparison) 
         "units of what chance and the step's bias explain"
     )
     return Check("risk at finite N", float(worst), 1.0, detail)
+
+
+def _fluctuations(case: Case, spread: Spread, comparison: Comparison) -> Check:
+    """At the largest width, where the central limit theorem is nearest."""
+    count = spread.predicted[-1].size
+    misfit = spread.misfit(case.acceptance.level / count)[-1]
+    worst = np.unravel_index(np.argmax(misfit), misfit.shape)
+    ratio = (spread.measured / spread.predicted)[-1][worst]
+    detail = (
+        f"N = {comparison.widths[-1]}: variance over replicas against the central limit theorem's; "
+        f"worst {ratio:.2f} of it, for the {spread.names[worst[1]]} at "
+        f"t = {comparison.times[worst[0]]:g}; in units of what chance explains"
+    )
+    return Check("fluctuations", float(misfit[worst]), 1.0, detail)
 
 
 def _methods_agree(case: Case, solutions: Solutions) -> Check:

@@ -125,6 +125,20 @@ def test_validation_on_real_data(planar):
     assert "∆" in equations and "λ" in equations
 
 
+def test_fluctuations_predicted_and_measured(tmp_path):
+    folder = report_folders.fluctuating(tmp_path / "out")
+    summary = json.loads((folder / "summary.json").read_text())
+    (check,) = [c for c in summary["verdict"]["checks"] if c["name"] == "fluctuations"]
+    assert check["passed"], check
+    spread = summary["comparison"]["spread"]
+    assert spread["names"] == ["risk", "θ1"]
+    # half the prediction would not pass
+    ratio = np.array(spread["measured"]) / np.array(spread["predicted"])
+    assert 0.7 < np.median(ratio) < 1.4
+    page = page_of(folder)
+    assert "fluctuations" in page.figures
+
+
 def test_plain_run(tmp_path):
     page = page_of(report_folders.run_only(tmp_path / "run"))
     assert page.figures == {"laws", "film", "risk"}

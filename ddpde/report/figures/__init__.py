@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddpde.report.figures import budget, decision, distances, gaps, laws, risk
+from ddpde.report.figures import budget, decision, distances, fluctuations, gaps, laws, risk
 from ddpde.report.figures.drawing import Figure
 from ddpde.report.folder import Content
 
@@ -14,6 +14,7 @@ _IN_ORDER = (
     risk.figure,
     gaps.figure,
     distances.figure,
+    fluctuations.figure,
     decision.figure,
     budget.figure,
 )
