@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         disc,
         from_gmsh,
         interval,
+        signed,
         sphere,
         torus,
     )
@@ -47,6 +48,7 @@ _HOME = {
     "annulus": "ddpde.space",
     "ball": "ddpde.space",
     "disc": "ddpde.space",
+    "signed": "ddpde.space",
     "sphere": "ddpde.space",
     "torus": "ddpde.space",
     "box": "ddpde.space",
@@ -62,6 +64,7 @@ __all__ = [
     "annulus",
     "ball",
     "disc",
+    "signed",
     "sphere",
     "torus",
     "box",

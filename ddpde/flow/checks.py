@@ -48,7 +48,7 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
 def check_mass(mass: float) -> float:
     """The part of the initial law that the mesh misses; MeshError where it is not small.
 
-    The law is rescaled to mass one; the missing part belongs in the error budget.
+    The law is rescaled to the problem's mass; the missing part belongs in the error budget.
     """
     if not abs(mass - 1.0) < _TINY_MASS:
         raise MeshError(

@@ -189,7 +189,7 @@ class EulerianFlow:
         integrals = self.space.cell_means[0]
         mass = self.comm.allreduce(float(np.einsum("ci,ci->", integrals, coefficients)))
         self.truncated_mass = check_mass(mass)
-        return coefficients / mass
+        return coefficients * (problem.mass / mass)
 
     def coefficients(self, u: PETSc.Vec) -> np.ndarray:
         return u.getArray(readonly=True).reshape(self.space.local_shape)

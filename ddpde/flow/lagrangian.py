@@ -60,11 +60,12 @@ class LagrangianFlow:
         masses = rule.weights * density.reshape(rule.weights.shape)
         total = self.comm.allreduce(float(masses.sum()))
         self.truncated_mass = check_mass(total)
-        self._masses = masses.ravel() / total
+        masses *= problem.mass / total
+        self._masses = masses.ravel()
         # least squares from the points to polynomials: interpolation on tensor cells
         self._fit = np.linalg.pinv(rule.basis(degree))
         self._slopes = tabulate(legendre(rule.cell, degree), rule.reference, derivatives=1)[1]
-        self._reference_density = masses / total / rule.reference_weights
+        self._reference_density = masses / rule.reference_weights
         reduce = partial(sum_over_ranks, self.comm)
         self.energy = Energy(problem, bounding_box(mesh), reduce, tolerance)
         self.feature_error = self.energy.compression_error

@@ -1,4 +1,6 @@
-"""Birth and death: −α ρ (F_T' − ∫ F_T' dρ), which moves mass without transport.
+"""Birth and death: −α ρ (F_T' − ⟨F_T'⟩), which moves mass without transport, ⟨·⟩ the mean over ρ.
+
+Without the mean, where mass is not conserved, −α ρ F_T' makes and destroys it.
 
 Rotskoff, Jelassi, Bruna & Vanden-Eijnden 2019; the Fisher–Rao part of a WFR gradient flow.
 """
@@ -15,12 +17,15 @@ from ddpde.space.quadrature import tabulate
 
 
 class BirthDeath:
-    """Moments of the reaction against the density's basis; conserves mass to rounding."""
+    """Moments of the reaction against the density's basis.
+
+    Where mass is conserved, it is so to rounding.
+    """
 
     def __init__(self, space: Space, problem: Problem) -> None:
         self._comm = space.comm
         self._rate, self._temperature = problem.birth_death, problem.temperature
-        self._internal = problem.internal
+        self._internal, self._conserved = problem.internal, problem.conserved
         self._rule = space.quadrature(3 * space.degree + 1)
         self._basis = self._rule.basis(space.degree)
         element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
@@ -38,7 +43,9 @@ class BirthDeath:
         if self._internal is not None:
             variation = variation + self._internal.derivative(density)
         masses = self._rule.weights * density
-        first, mass = sum_over_ranks(
-            self._comm, np.array([(masses * variation).sum(), masses.sum()])
-        )
-        return -self._rate * ((masses * (variation - first / mass)) @ self._basis)
+        if self._conserved:
+            first, mass = sum_over_ranks(
+                self._comm, np.array([(masses * variation).sum(), masses.sum()])
+            )
+            variation = variation - first / mass
+        return -self._rate * ((masses * variation) @ self._basis)

@@ -40,6 +40,11 @@ class System:
     def check(self, problem: Problem, batch: int) -> None:
         """Raise ProblemError where the problem asks for something this system cannot do."""
         refuse(problem, "internal", "noise")
+        if not problem.normalised:
+            raise ProblemError(
+                f"the particles of problem {problem.name!r} would carry a changing mass",
+                "only Conic particles do, which have a mass of their own",
+            )
 
     def initial(self, law: InitialLaw, width: int, dtype: Any) -> Callable[[jax.Array], jax.Array]:
         """A function of a replica's key: its state at t = 0."""

@@ -33,6 +33,9 @@ class Problem:
     pressure P(ρ) = ρ h'(ρ) − h(ρ) and α = `birth_death`; with `noise` of covariance Σ, in
     addition ½ ξ(t)² Σ_ij ∂_i∂_j(Σ_ij ρ), and then the free energy may rise.
 
+    The measure has `mass` times the initial law to begin with. With conserved = False birth and
+    death is −α ρ F_T'[ρ], without the mean, and changes the mass (Chizat & Bach 2018).
+
     Any of network (`unit` and `data`), potential and interaction may be missing.
     `periods` makes coordinates circles: one length (or None) a coordinate; the mesh must span
     exactly one period, and the functions above must have it.
@@ -55,6 +58,8 @@ class Problem:
     internal: InternalEnergy | None = None
     noise: Noise | None = None
     birth_death: float = 0.0
+    mass: float = 1.0
+    conserved: bool = True
     schedule: Callable[[float], float] = constant
     periods: tuple[float | None, ...] = ()
     reduction: Reduction | None = None
@@ -82,6 +87,12 @@ class Problem:
             raise ProblemError(
                 "reductions are available for temperature = ridge = 0 only, without internal energy"
             )
+        if not 0 < self.mass < np.inf:
+            raise ProblemError(f"mass = {self.mass}: must be finite and > 0")
+        if not self.conserved and not self.birth_death:
+            raise ProblemError(
+                "conserved = False: transport and diffusion conserve mass", "give birth_death"
+            )
         if self.noise is not None:
             self._check_noise(self.noise)
 
@@ -103,6 +114,11 @@ class Problem:
             raise ProblemError(
                 f"the unit has {unit.dim} parameters, the initial law {self.initial.dim}"
             )
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the measure is a probability at all times."""
+        return self.mass == 1 and self.conserved
 
     @property
     def diffuses(self) -> bool:

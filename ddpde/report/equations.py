@@ -119,6 +119,7 @@ class _Terms:
     noise: bool
     birth_death: bool
     schedule: bool
+    unnormalised: bool
 
 
 def _terms(content: Content) -> _Terms:
@@ -135,6 +136,7 @@ def _terms(content: Content) -> _Terms:
         internal=problem is not None and problem.internal is not None,
         noise=problem is not None and problem.noise is not None,
         birth_death=problem is not None and problem.birth_death > 0,
+        unnormalised=problem is not None and not problem.conserved,
         schedule=problem is None or problem.schedule is not constant,
     )
 
@@ -222,7 +224,8 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
     right += " + ⅟⟨ξ(t)⟩⟨2⟩ ∑_⟨ij⟩ ∂_i ∂_j (Σ_ij ρ)" * terms.noise
     if terms.birth_death:
         slope = "F_T^′" if terms.temperature or terms.internal else "F′"
-        right += f" − α {law} (⟨{slope}[{law}]⟩ − ∫ {slope}[{law}] d {law})"
+        mean = "" if terms.unnormalised else f" − ∫ {slope}[{law}] d {law}"
+        right += f" − α {law} (⟨{slope}[{law}]⟩{mean})"
     if terms.schedule or terms.noise:
         right = f"ξ(t) {{{right}}}" if right != drift else f"ξ(t) {right}"
     if radial:
@@ -243,7 +246,12 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
                 if terms.network
                 else " There is no noise, hence no diffusion."
             )
-    if terms.birth_death:
+    if terms.unnormalised:
+        words += (
+            " The last term is birth and death at the rate α: mass grows where the first "
+            "variation is negative, and dies where it is positive."
+        )
+    elif terms.birth_death:
         words += (
             " The last term is birth and death at the rate α: mass moves to where the first "
             "variation is below its mean, without having to travel there."

@@ -48,6 +48,10 @@ def optimality(
             f"temperature = {problem.temperature:g}: F' is constant on no stationary state",
             "compare with ddpde.stationary(problem, mesh), or certify with temperature 0",
         )
+    if not problem.normalised:
+        raise ProblemError(
+            "the certificate is for probabilities", "take mass = 1, and conserved = True"
+        )
     if problem.diffuses:
         raise ProblemError(
             "the certificate knows neither internal energies nor noise",

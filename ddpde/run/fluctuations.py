@@ -119,6 +119,8 @@ def fluctuations(
     names = (*([RISK] if with_risk else []), *chosen)
     if not names:
         raise ProblemError("there is nothing to observe", "give observables")
+    if not problem.normalised:
+        raise ProblemError("the central limit theorem is for probabilities", "take mass = 1")
     if problem.internal is not None or problem.noise is not None:
         raise ProblemError(
             "the central limit theorem is not known here with an internal energy, or noise of "

@@ -117,6 +117,12 @@ def solve(
     """
     options = options or SolverOptions(**settings)  # type: ignore[arg-type]
     outputs = output_times(times, t_end)
+    if options.jko and (problem.noise is not None or not problem.normalised):
+        raise ProblemError(
+            "JKO steps minimise a free energy among probabilities: no noise of covariance Σ, no "
+            "other mass than one",
+            f"one of: auto, {', '.join(METHODS)}",
+        )
     clock = Clock(problem.schedule)
     stops = clock.s_of(outputs)
     started = time.monotonic()

@@ -105,6 +105,11 @@ class GibbsFamily:
                 "law exp(−F'/T)",
                 "solve to a late time with ddpde.solve",
             )
+        if not problem.normalised:
+            raise ProblemError(
+                "stationary states are found among probabilities",
+                "solve to a late time with ddpde.solve",
+            )
         check_mesh(problem, mesh)
         self.comm = mesh.comm
         self.birth_death = problem.birth_death

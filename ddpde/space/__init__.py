@@ -20,6 +20,7 @@ from ddpde.space.points import PointLoads
 from ddpde.space.quadrature import CellQuadrature
 from ddpde.space.screened import ScreenedPoisson
 from ddpde.space.shapes import annulus, ball, disc, sphere, torus
+from ddpde.space.signed import signed
 from ddpde.space.spaces import Space
 from ddpde.space.tensor import TensorGrid, tensor_grid
 
@@ -43,6 +44,7 @@ __all__ = [
     "from_gmsh",
     "gather",
     "interval",
+    "signed",
     "sphere",
     "tensor_grid",
     "torus",

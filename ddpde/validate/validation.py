@@ -157,7 +157,7 @@ def _run(run: Trajectory) -> dict[str, Any]:
         "mean": run.mean(),
         "boundary_mass": run.history["boundary_mass"].max(),
         "truncated_mass": run.truncated_mass,
-        "mass_drift": np.abs(run.history["mass"] - 1).max(),
+        "mass_drift": np.abs(run.history["mass"] / run.problem.mass - 1).max(),
         "minimum": run.history["minimum"].min(),
         "steps": len(run.history["t"]) - 1,
         "settings": run.settings,

@@ -89,8 +89,9 @@ def _invariants(run: Trajectory) -> list[Check]:
     energy = history["free_energy"]
     rise = float(np.max(np.diff(energy), initial=0.0) / max(1.0, np.abs(energy).max()))
     peak = max(law.peak() for law in run.laws)
+    drift = float(np.abs(history["mass"] / run.problem.mass - 1).max())
     return [
-        Check("mass", float(np.abs(history["mass"] - 1).max()), 1e-10, "largest drift from one"),
+        *[Check("mass", drift, 1e-10, "largest relative drift")] * run.problem.conserved,
         Check(
             "positivity",
             float(-history["minimum"].min() / peak),
