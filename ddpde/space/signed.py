@@ -44,5 +44,5 @@ def signed(mesh: dmesh.Mesh) -> dmesh.Mesh:
         np.concatenate([first[dofs], second[dofs]]),
         element,
         np.concatenate(sheets),
-        partitioner=dmesh.create_cell_partitioner(dmesh.GhostMode.shared_facet),
+        partitioner=dmesh.create_cell_partitioner(dmesh.GhostMode.shared_facet, 2),
     )
