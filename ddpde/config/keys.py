@@ -41,6 +41,7 @@ class CaseSection(Section):
     mesh: Table = optional()
     solver: Table = optional()
     cross_check: Table = optional()
+    methods: list[Table] = optional(min_length=1)
     particles: Table = optional()
     acceptance: Table = optional()
 
@@ -76,6 +77,13 @@ class SolverSection(OptionsSection):
 
 class CrossCheckSection(OptionsSection, MeshSection):
     pass
+
+
+class MethodsSection(CrossCheckSection):
+    """An entry of [[methods]]."""
+
+    label: str = optional(min_length=1)
+    tolerance: Positive = optional()
 
 
 class ParticlesSection(Section):
@@ -125,6 +133,7 @@ SECTIONS: dict[str, type[Section]] = {
     "mesh": MeshSection,
     "solver": SolverSection,
     "cross_check": CrossCheckSection,
+    "methods": MethodsSection,
     "particles": ParticlesSection,
     "acceptance": AcceptanceSection,
 }

@@ -15,6 +15,7 @@ from ddpde.config.sections import (
     read_acceptance,
     read_cross_check,
     read_mesh,
+    read_methods,
     read_solver,
 )
 from ddpde.errors import ConfigError
@@ -43,6 +44,7 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
     mesh = read_mesh(reader, file.mesh, problem)
     options, times = read_solver(reader, file.solver, problem)
     cross_check = read_cross_check(reader, file.cross_check, mesh, problem)
+    methods = read_methods(reader, file.methods, mesh, problem)
     listed = file.solver is not None and "times" in file.solver
     others = [cross_check.options] if cross_check is not None else []
     fixed = any(o.space == "eulerian" for o in [options, *others])
@@ -59,6 +61,7 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
         times=tuple(times),
         particles=particles,
         cross_check=cross_check,
+        methods=methods,
         acceptance=acceptance,
         reference=reference,
         source=path,

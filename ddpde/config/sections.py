@@ -13,6 +13,7 @@ from ddpde.config.keys import (
     AcceptanceSection,
     CrossCheckSection,
     MeshSection,
+    MethodsSection,
     OptionsSection,
     ReferenceFile,
     SolverSection,
@@ -26,7 +27,7 @@ from ddpde.run import SolverOptions
 from ddpde.run.solver import output_times
 from ddpde.space import BoxRecipe, FileRecipe, Recipe
 from ddpde.step import JKO_METHODS, METHODS
-from ddpde.validate.case import Acceptance, CrossCheck
+from ddpde.validate.case import Acceptance, CrossCheck, OtherMethod
 
 _MOST_CELLS = 10**8  # more is a slip of the keyboard
 
@@ -70,11 +71,41 @@ def read_cross_check(
     if table is None:
         return None
     section = reader.read(CrossCheckSection, table, "cross_check")
-    _fits(reader, section, "cross_check", problem)
-    mesh = main
-    if any(name in table for name in MeshSection.model_fields):
-        mesh = _recipe(reader, section, table, "cross_check", problem)
+    mesh = _own_mesh(reader, section, table, "cross_check", main, problem)
     return CrossCheck(mesh, _options(section)) if mesh is not None else None
+
+
+def read_methods(
+    reader: Reader, entries: list[Table] | None, main: Recipe | None, problem: Problem | None
+) -> tuple[OtherMethod, ...]:
+    """[[methods]]: each on the main mesh where it names none."""
+    found = []
+    for j, table in enumerate(entries or []):
+        path = f"methods[{j}]"
+        section = reader.read(MethodsSection, table, path)
+        reader.need(table, path, "label", "tolerance")
+        mesh = _own_mesh(reader, section, table, path, main, problem)
+        if not reader.problems and mesh is not None:
+            found.append(OtherMethod(section.label, mesh, _options(section), section.tolerance))
+    labels = [method.label for method in found]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        reader.say("methods", f'the label "{label}" is given more than once')
+    return tuple(found)
+
+
+def _own_mesh(
+    reader: Reader,
+    section: CrossCheckSection,
+    table: Table,
+    path: str,
+    main: Recipe | None,
+    problem: Problem | None,
+) -> Recipe | None:
+    """The mesh of a second discretisation, or the main one; reports options that do not fit."""
+    _fits(reader, section, path, problem)
+    if any(name in table for name in MeshSection.model_fields):
+        return _recipe(reader, section, table, path, problem)
+    return main
 
 
 def read_acceptance(

@@ -34,7 +34,7 @@ def tables(content: Content) -> list[Table]:
     made = [_risk(content) if content.network else _free_energy(content), _means(content)]
     if content.comparison is not None:
         made += [_rates(content), _distances(content), _data(content)]
-    made.append(_budget(content))
+    made += [_methods(content), _budget(content)]
     return [table for table in made if table is not None and table.rows]
 
 
@@ -141,6 +141,41 @@ def _free_energy(content: Content) -> Table:
     note = "The error of the free energy is not measured by itself"
     note += "; the second method shows its size." if cross else "."
     return Table("Free energy", ["t", "PDE"] + ["second method"] * bool(cross), rows, note)
+
+
+def _methods(content: Content) -> Table | None:
+    """Other ways to solve the same PDE, a row each; SGD as one of them."""
+    summary, comparison = content.summary, content.comparison
+    assert summary is not None
+    others = summary.get("methods")
+    if not others:
+        return None
+    main = summary["pde"]
+    largest = np.abs(main["risk"] if content.network else main["free_energy"]).max()
+    times = range(1, len(content.times))
+    head = ["method", *[f"t = {short(content.times[i])}" for i in times], "steps", "seconds"]
+    rows = [["main run", *["0" for _ in times], str(main["steps"]), sig(main["wall"], 2)]]
+    for other in others:
+        found = [sig(other["differences"][i], 2) for i in times]
+        rows.append([other["label"], *found, str(other["steps"]), sig(other["wall"], 2)])
+    note = (
+        f"{'Risk' if content.network else 'Free energy'} minus that of the main run, over the "
+        "largest of the main run."
+    )
+    plan = summary["case"]["particles"]
+    if comparison is not None and isinstance(plan["step_size"], float):
+        bias = np.asarray(summary["particles"]["step_bias"]) / largest
+        spread = half_width(bias)
+        steps = str(round(content.times[-1] / plan["step_size"]))
+        label = f"SGD, ε = {plan['step_size']:g}: bias of its step"
+        found = [pm(float(bias[i].mean()), float(spread[i]), signed=True) for i in times]
+        rows.append([label, *found, steps, MISSING])
+        note += (
+            " SGD's is the part that its step size makes, measured against steps "
+            f"{plan['bias_factor']} times longer, at N = {summary['particles']['bias_width']}; "
+            "± the half width of its 95 % interval over replicas."
+        )
+    return Table("Other methods", head, rows, note)
 
 
 def _means(content: Content) -> Table | None:

@@ -1,8 +1,8 @@
 """Steps in time."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
-from ddpde.step.jko import JKO_METHODS, JkoStepper
 from ddpde.step.method_of_lines import METHODS, Method, MethodOfLines
+from ddpde.step.movements import JKO_METHODS, JkoStepper
 from ddpde.step.stepper import OnStep, Stepper
 
 __all__ = [

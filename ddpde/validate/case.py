@@ -50,6 +50,20 @@ class CrossCheck:
 
 
 @dataclass(frozen=True)
+class OtherMethod:
+    """Another way to solve the same PDE, set beside the main one.
+
+    tolerance: of its risk (of its free energy, without a network) against the main run's, relative
+    to the largest of the main run.
+    """
+
+    label: str
+    mesh: Recipe
+    options: SolverOptions
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class Acceptance:
     """What counts as agreement.
 
@@ -79,6 +93,7 @@ class Case:
     times: tuple[float, ...]
     particles: ParticlePlan | None = None
     cross_check: CrossCheck | None = None
+    methods: tuple[OtherMethod, ...] = ()
     acceptance: Acceptance = field(default_factory=Acceptance)
     reference: dict[str, object] | None = None
     source: Path | None = None

@@ -28,6 +28,12 @@ class Solutions:
     main: Trajectory
     cross: Trajectory | None
     errors: dict[str, np.ndarray]
+    methods: tuple[Trajectory, ...] = ()
+
+    def differences(self, other: Trajectory) -> np.ndarray:
+        """Of another method's energy (n_times,) from the main one's, over its largest."""
+        main = self.main.energy()
+        return (other.energy() - main) / np.abs(main).max()
 
 
 def solve_case(case: Case, folder=None) -> Solutions:  # type: ignore[no-untyped-def]
@@ -46,6 +52,7 @@ def solve_case(case: Case, folder=None) -> Solutions:  # type: ignore[no-untyped
     cross = None
     if case.cross_check is not None:
         cross = run("PDE, second method", case.cross_check.mesh, case.cross_check.options)
+    methods = tuple(run(f"PDE, {m.label}", m.mesh, m.options) for m in case.methods)
     errors = {}
     for name, (mesh, options) in _companions(case.mesh, case.options, case.problem).items():
         if mesh is None:
@@ -53,7 +60,7 @@ def solve_case(case: Case, folder=None) -> Solutions:  # type: ignore[no-untyped
         else:
             companion = run(f"PDE, error in {name}", mesh, options)
             errors[name] = np.abs(companion.energy() - main.energy())
-    return Solutions(main, cross, errors)
+    return Solutions(main, cross, errors, methods)
 
 
 def _companions(

@@ -74,6 +74,18 @@ def _write(
         "wall": wall,
         "pde": _run(solutions.main),
         "cross_check": _run(solutions.cross) if solutions.cross else None,
+        "methods": [
+            {
+                "label": method.label,
+                "tolerance": method.tolerance,
+                "differences": solutions.differences(run),
+                "risk": run.risk(),
+                "steps": len(run.history["t"]) - 1,
+                "wall": run.wall,
+                "settings": run.settings,
+            }
+            for method, run in zip(case.methods, solutions.methods, strict=True)
+        ],
         "reference": case.reference,
         "errors": solutions.errors,
         "particles": None,

@@ -75,6 +75,7 @@ def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Ve
             )
     if solutions.cross is not None:
         checks.append(_methods_agree(case, solutions))
+    checks += _other_methods(case, solutions)
     if comparison is not None:
         checks += against_particles(case, comparison)
         if case.reference is not None and "finite_risk" in case.reference:
@@ -168,6 +169,19 @@ def _methods_agree(case: Case, solutions: Solutions) -> Check:
     gap = float(np.max(np.abs(first - second) / np.abs(second)))
     bound = case.acceptance.reference_rtol
     return Check("both PDE methods agree", gap, bound, "largest relative difference of the risk")
+
+
+def _other_methods(case: Case, solutions: Solutions) -> list[Check]:
+    what = "risk" if solutions.main.problem.unit is not None else "free energy"
+    return [
+        Check(
+            method.label,
+            float(np.abs(solutions.differences(run)).max()),
+            method.tolerance,
+            f"largest difference of its {what} from the main run's, over the largest {what}",
+        )
+        for method, run in zip(case.methods, solutions.methods, strict=True)
+    ]
 
 
 def against_particles(case: Case, comparison: Comparison) -> list[Check]:

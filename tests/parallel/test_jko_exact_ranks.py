@@ -1,0 +1,97 @@
+"""Quantile and entropic JKO on one, two and three ranks."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddpde.space import Law
+
+ROOT = Path(__file__).parents[2]
+PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+MPIRUN = shutil.which("mpirun", path=PLACES)
+
+QUANTILE = """
+title = "quantile functions"
+[problem]
+name = "isotropic_gaussians"
+[mesh]
+lower = 0.0
+upper = 5.0
+cells = 24
+[solver]
+method = "jko-quantile"
+dt = 0.1
+times = [0.1, 0.5]
+"""
+ENTROPIC = """
+title = "entropic"
+[problem]
+name = "ornstein_uhlenbeck"
+parameters.mean = [-0.5, 0.2]
+parameters.std = [0.5, 0.6]
+parameters.temperature = 0.3
+[mesh]
+{mesh}
+[solver]
+method = "jko-entropic"
+dt = {dt}
+times = [{dt}]
+"""
+BOX = "lower = [-4.0, -4.0]\nupper = [4.0, 4.0]\ncells = [31, 24]"
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Case files by name; one on a mesh that is no grid."""
+    import gmsh
+
+    file = tmp_path_factory.mktemp("mesh") / "l_shape.msh"
+    gmsh.initialize()
+    gmsh.option.setNumber("General.Terminal", 0)
+    gmsh.option.setNumber("Mesh.MeshSizeFactor", 0.5)
+    gmsh.open(str(ROOT / "meshes" / "l_shape.geo"))
+    gmsh.model.mesh.generate(2)
+    gmsh.write(str(file))
+    gmsh.finalize()
+    return {
+        "quantile": QUANTILE,
+        "grid": ENTROPIC.format(mesh=BOX, dt=0.1),
+        "triangles": ENTROPIC.format(mesh=f'file = "{file}"', dt=0.01),
+    }
+
+
+def results(folder, text, *launcher):
+    """Rows of the history, and the laws, of `ddpde run` of a case in `folder`."""
+    folder.mkdir()
+    (folder / "case.toml").write_text(text)
+    subprocess.run(
+        [*launcher, sys.executable, "-m", "ddpde", "run", "case.toml", "--out", "out"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    rows = (folder / "out/history.jsonl").read_text().splitlines()
+    history = [json.loads(row) for row in rows]
+    laws = [Law.load(file) for file in sorted((folder / "out/laws").glob("*.npz"))]
+    return {k: np.array([row[k] for row in history]) for k in history[0]}, laws
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+@pytest.mark.parametrize("case", ("quantile", "grid", "triangles"))
+def test_ranks_agree(case, cases, tmp_path):
+    serial, expected = results(tmp_path / "serial", cases[case])
+    for ranks in (1, 2, 3):
+        history, laws = results(tmp_path / str(ranks), cases[case], MPIRUN, "-n", str(ranks))
+        for name in ("t", "risk", "free_energy", "mass"):
+            assert np.allclose(history[name], serial[name], rtol=1e-8, atol=1e-12), (ranks, name)
+        for ours, theirs in zip(laws, expected, strict=True):
+            for a, b in ((ours.values, theirs.values), (ours.geometry, theirs.geometry)):
+                assert np.abs(a - b).max() < 1e-8 * np.abs(b).max()
