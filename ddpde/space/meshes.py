@@ -11,6 +11,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from ddpde.errors import MeshError, MissingDependencyError
+from ddpde.space.partition import with_neighbours
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,9 @@ def from_gmsh(path: str | Path, *, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mes
         if trouble:
             remedy = "write it with gmsh, the cells in a physical group"
             raise MeshError(f"mesh file {path}: {trouble}", remedy)
-        return reader.model_to_mesh(gmsh.model, comm, 0, gdim=flat).mesh
+        return reader.model_to_mesh(
+            gmsh.model, comm, 0, gdim=flat, partitioner=with_neighbours()
+        ).mesh
     finally:
         gmsh.finalize()
 

@@ -13,6 +13,7 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from ddpde.errors import MeshError, MissingDependencyError
+from ddpde.space.partition import with_neighbours
 
 
 def disc(radius: float = 1.0, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
@@ -75,7 +76,9 @@ def _build(
             gmsh.option.setNumber("Mesh.MeshSizeMax", size)
             gmsh.model.mesh.generate(dim)
             gmsh.model.mesh.setOrder(2)
-        return reader.model_to_mesh(gmsh.model, comm, 0, gdim=gdim).mesh
+        return reader.model_to_mesh(
+            gmsh.model, comm, 0, gdim=gdim, partitioner=with_neighbours()
+        ).mesh
     finally:
         gmsh.finalize()
 

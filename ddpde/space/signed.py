@@ -12,6 +12,7 @@ import numpy as np
 from dolfinx import mesh as dmesh
 
 from ddpde.errors import MeshError
+from ddpde.space.partition import with_neighbours
 
 
 def signed(mesh: dmesh.Mesh) -> dmesh.Mesh:
@@ -44,5 +45,5 @@ def signed(mesh: dmesh.Mesh) -> dmesh.Mesh:
         np.concatenate([first[dofs], second[dofs]]),
         element,
         np.concatenate(sheets),
-        partitioner=dmesh.create_cell_partitioner(dmesh.GhostMode.shared_facet, 2),
+        partitioner=with_neighbours(),
     )

@@ -84,7 +84,57 @@ degree = 2
 rtol = 1e-3
 adapt = 3e-2
 """
+FRONT = """
+title = "2D, a gas in a porous medium, confined"
+[problem]
+name = "porous_medium"
+[problem.parameters]
+dim = 2
+confinement = 1.0
+[mesh]
+lower = [-2.2, -2.2]
+upper = [2.2, 2.2]
+cells = [8, 7]
+cell = "triangle"
+[solver]
+times = [0.05, 0.1]
+degree = 2
+rtol = 1e-3
+"""
+NOISE = """
+title = "1D, the noise of SGD"
+[problem]
+name = "erf_teacher"
+[problem.parameters]
+loss = "half_squared"
+label_noise = 0.5
+sgd_noise = 0.3
+[mesh]
+lower = -2.0
+upper = 4.0
+cells = 24
+[solver]
+times = [0.1, 0.2]
+rtol = 1e-4
+"""
+FILE = f"""
+title = "2D, a gmsh mesh"
+[problem]
+name = "ornstein_uhlenbeck"
+[problem.parameters]
+mean = [-1.0, -1.0]
+std = [0.3, 0.3]
+[mesh]
+file = "{ROOT / "meshes" / "l_shape.msh"}"
+[solver]
+times = [0.05, 0.1]
+degree = 2
+rtol = 1e-3
+"""
 CASES = {
+    "front": FRONT,
+    "noise": NOISE,
+    "file": FILE,
     "line": LINE,
     "plane": PLANE,
     "moving": MOVING,
@@ -224,3 +274,38 @@ def test_scripts_agree(script):
         found.append(np.array(json.loads(process.stdout)))
     assert difference(found[1], found[0]) < RTOL
     assert difference(found[2], found[0]) < RTOL
+
+
+SIGNED = """
+from mpi4py import MPI
+import numpy as np
+import ddpde
+from ddpde.problem import DensityLaw, Problem
+problem = Problem(
+    "signed",
+    DensityLaw(3, lambda t: np.exp(-((t[:, :2] - 0.3) ** 2).sum(axis=1) / 0.18) / (0.36 * np.pi)),
+    interaction=lambda a, b: (a[:, :2] @ b[:, :2].T) * a[:, 2:] * b[:, 2],
+    potential=lambda a: -a[:, 2] * a[:, 0],
+    birth_death=2.0,
+    mass=0.5,
+    conserved=False,
+    temperature=0.02,
+)
+mesh = ddpde.signed(ddpde.box([-2, -2], [2, 2], cells=[9, 8], cell="triangle"))
+run = ddpde.solve(problem, mesh, times=[0.2], degree=2, rtol=1e-4)
+if MPI.COMM_WORLD.rank == 0:
+    law = run.laws[-1]
+    signed = law.expectation(lambda x: x[:, 2] * x[:, 0])
+    print(run.free_energy()[-1], run.history["mass"][-1], signed)
+"""
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+def test_signed_measures_on_ranks():
+    found = []
+    for ranks in (1, 2, 3):
+        command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", SIGNED]
+        done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        found.append([float(word) for word in done.stdout.split()])
+    assert np.allclose(found[1:], found[0], rtol=1e-10)
