@@ -25,6 +25,7 @@ from ddpde.particles.recursion import (
     on_own_samples,
     with_gradient_noise,
 )
+from ddpde.particles.sweep import sweep
 from ddpde.problem import DataSet, InitialLaw, Problem
 
 NOISES = ("common", "independent")
@@ -106,7 +107,11 @@ class SGD(System):
             forces = on_nodes(terms)
         else:
             forces = on_minibatches(terms, self.sampling, batch)
-        return advance(terms, forces, self.reinjection)
+        general = advance(terms, forces, self.reinjection)
+        others = (terms.potential, terms.interaction, terms.birth_death, self.reinjection)
+        if self.noise == "common" and self.sampling != "full" and not any(others):
+            return sweep(terms, self.sampling, batch, general)
+        return general
 
     def samples(self, problem: Problem, batch: int, width: int) -> int:
         if self.sampling == "full":

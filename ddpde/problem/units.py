@@ -22,6 +22,8 @@ class Unit(Protocol):
 
         Must use only operations that NumPy and JAX share (see `namespace`): the mesh side
         evaluates it with NumPy, the particles differentiate it with JAX.
+
+        A unit may also offer `parts` and `total`, as RidgeUnit does: particles are then faster.
         """
         ...
 
@@ -43,11 +45,22 @@ class RidgeUnit:
         return self.input_dim + self.bias + self.output_weight
 
     def __call__(self, x: Array, theta: Array) -> Array:
+        parts = self.parts(theta.T)
+        out = self._hidden(x, parts)
+        return (parts[0] * out).T if self.output_weight else out.T
+
+    def parts(self, theta: Array) -> tuple[Array, ...]:
+        """([a (n,),] [b (n,),] w (d, n)) of transposed parameters theta (D, n)."""
         first_w = self.bias + self.output_weight
-        xp = namespace(theta)
-        # as (M, n): particles keep parameters transposed, and XLA then transposes nothing
-        z = xp.asarray(x, dtype=theta.dtype) @ theta[:, first_w:].T
-        if self.bias:
-            z = z + theta[:, first_w - 1]
-        out = self.activation(z).T
-        return theta[:, :1] * out if self.output_weight else out
+        return (*(theta[j] for j in range(first_w)), theta[first_w:])
+
+    def total(self, x: Array, parts: tuple[Array, ...]) -> Array:
+        """Σ_i σ(x; θ_i) (M,): with output weights one product, a·σ is never formed."""
+        out = self._hidden(x, parts)
+        return out @ parts[0] if self.output_weight else out.sum(axis=1)
+
+    def _hidden(self, x: Array, parts: tuple[Array, ...]) -> Array:
+        """activation(⟨w, x⟩ + b), as (M, n), so that transposed parameters stay as they are."""
+        w = parts[-1]
+        z = namespace(w).asarray(x, dtype=w.dtype) @ w
+        return self.activation(z + parts[-2] if self.bias else z)

@@ -1,5 +1,6 @@
 """Finite-N training: its recursion against NumPy, its random numbers, its errors."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -73,9 +74,22 @@ def numbers_seen(problem, width, seed, replica, steps, batch):
         return np.asarray(x), np.asarray(y), np.stack([np.asarray(g).T for g in noise])
 
 
+class Plain:
+    """tanh⟨w, x⟩ without the parts that a RidgeUnit offers."""
+
+    dim = input_dim = 2
+
+    def __call__(self, x, theta):
+        return theta.__array_namespace__().tanh(theta @ x.T)
+
+
+@pytest.mark.parametrize("unit", [RidgeUnit(tanh, 2), Plain()])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_every_step_is_that_of_the_numpy_reference(batch):
-    problem, width, steps, eps = a_problem(), 7, 12, 0.05
+@pytest.mark.parametrize("entries", [2**20, 8])  # 8: blocks of two neurons
+def test_every_step_is_that_of_the_numpy_reference(batch, unit, entries, monkeypatch):
+    monkeypatch.setattr("ddpde.particles.sweep.ENTRIES", entries)
+    backend._kept.cache_clear()
+    problem, width, steps, eps = a_problem(unit=unit), 8, 12, 0.05
     times = eps * np.arange(steps + 1)
     run = train(
         problem,
@@ -91,6 +105,18 @@ def test_every_step_is_that_of_the_numpy_reference(batch):
         numbers = numbers_seen(problem, width, 3, replica, steps, batch)
         expected = sgd_in_numpy(run.theta[0, replica], *numbers, eps, problem)
         np.testing.assert_allclose(run.theta[:, replica], expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("entries", [2**20, 8])
+def test_the_fast_recursion_is_the_general_one(entries, monkeypatch):
+    monkeypatch.setattr("ddpde.particles.sweep.ENTRIES", entries)
+    backend._kept.cache_clear()
+    unit = RidgeUnit(tanh, 2, bias=True, output_weight=True)
+    fast = a_problem(unit=unit, initial=GaussianLaw.isotropic(4, 1.0))
+    general = dataclasses.replace(fast, potential=lambda theta: 0.0 * theta[:, 0])
+    settings = dict(replicas=2, step_size=0.05, times=[0, 1.0], seed=3, batch=4, dtype="float64")
+    ends = [train(p, 12, **settings).theta for p in (fast, general)]
+    np.testing.assert_allclose(*ends, rtol=1e-11)
 
 
 def test_logistic_loss_follows_its_gradient():

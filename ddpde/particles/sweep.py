@@ -1,0 +1,111 @@
+"""The recursion of a network on mini-batches, written for speed.
+
+The same numbers as the general recursion up to rounding, and nothing else of it: no potential,
+interaction, given law, birth or death. What makes it fast, measured on a CPU with the table of
+tests/benchmarks/bench_particles.py:
+
+- parameters are kept in parts (output weights, biases, weights): one array a part in the loop's
+  state, updated in place. Slices of one packed array cost a padded sum a step;
+- only Σ_i σ(x; θ_i) is differentiated, not the outputs of all neurons: for output weights this is
+  a matrix product, and the array of particles × samples is passed over less often;
+- where that array leaves the cache, neurons go through it in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ddpde.particles.forces import Terms
+from ddpde.particles.randomness import NOISE, minibatches
+from ddpde.problem import Unit
+
+ENTRIES = 2**20  # particles × samples in one block: 4 MB in float32
+
+Parts = tuple[jax.Array, ...]
+
+
+def sweep(
+    terms: Terms, sampling: str, batch: int, general: Callable[..., Any]
+) -> Callable[..., Any]:
+    """See `ddpde.particles.recursion.advance`; `general` takes over where a law is given."""
+    unit, data = terms.network
+
+    def run(
+        theta: jax.Array,
+        key: jax.Array,
+        first: jax.Array,
+        steps: jax.Array,
+        rates: jax.Array,
+        step_size: jax.Array,
+        path: Any,
+    ) -> tuple[jax.Array, jax.Array]:
+        if path is not None:
+            return general(theta, key, first, steps, rates, step_size, path)
+        dim, width = theta.shape
+        blocks = _blocks(width, batch)
+        x, y = minibatches(data, sampling, key, first, len(rates), batch, theta.dtype)
+        noise_key = jax.random.fold_in(key, NOISE)
+
+        def split(theta: jax.Array) -> Parts:
+            parts = unit.parts(theta) if hasattr(unit, "parts") else (theta,)
+            if blocks == 1:
+                return parts
+            return tuple(jnp.moveaxis(p.reshape(*p.shape[:-1], blocks, -1), -2, 0) for p in parts)
+
+        def step(j: jax.Array, parts: Parts) -> Parts:
+            rate = rates[j]
+
+            def total(parts: Parts) -> jax.Array:
+                return _total(unit, x[j], parts)
+
+            def moved(parts: Parts, slope: jax.Array, pullback: Callable[..., Any]) -> Parts:
+                (change,) = pullback(slope)
+                shrink = 2.0 * terms.ridge * rate
+                return tuple(
+                    p - c - shrink * p if terms.ridge else p - c
+                    for p, c in zip(parts, change, strict=True)
+                )
+
+            def slopes(sums: jax.Array) -> jax.Array:
+                return (rate / batch) * terms.loss.derivative(sums / width, y[j])
+
+            if blocks == 1:
+                sums, pullback = jax.vjp(total, parts)
+                new = moved(parts, slopes(sums), pullback)
+            else:
+                slope = slopes(jax.lax.map(total, parts).sum(axis=0))
+                new = jax.lax.map(lambda p: moved(p, slope, jax.vjp(total, p)[1]), parts)
+            if terms.temperature:
+                g = jax.random.normal(
+                    jax.random.fold_in(noise_key, first + j), (dim, width), theta.dtype
+                )
+                amplitude = jnp.sqrt(2.0 * terms.temperature * rate)
+                new = tuple(p + amplitude * n for p, n in zip(new, split(g), strict=True))
+            return new
+
+        parts = jax.lax.fori_loop(jnp.uint32(0), steps, step, split(theta))
+        if blocks > 1:
+            parts = tuple(jnp.moveaxis(p, 0, -2).reshape(*p.shape[1:-1], width) for p in parts)
+        theta = jnp.concatenate([p.reshape(-1, width) for p in parts])
+        return theta, jnp.isfinite(theta).all()
+
+    return run
+
+
+def _total(unit: Unit, x: jax.Array, parts: Parts) -> jax.Array:
+    """Σ_i σ(x; θ_i) (B,)."""
+    if hasattr(unit, "total"):
+        return unit.total(x, parts)
+    return unit(x, parts[0].T).sum(axis=0)
+
+
+def _blocks(width: int, batch: int) -> int:
+    """Into how many equal blocks the neurons are cut: on a CPU, where their number allows it."""
+    least = -(-width * batch // ENTRIES)
+    if least == 1 or batch == 1 or jax.default_backend() != "cpu":
+        return 1
+    return next((k for k in range(least, 4 * least) if width % k == 0), 1)
