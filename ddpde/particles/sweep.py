@@ -8,6 +8,7 @@ tests/benchmarks/bench_particles.py:
   state, updated in place. Slices of one packed array cost a padded sum a step;
 - only Σ_i σ(x; θ_i) is differentiated, not the outputs of all neurons: for output weights this is
   a matrix product, and the array of particles × samples is passed over less often;
+- the derivative along ⟨w, x⟩ is computed once, not again for every row of w;
 - where that array leaves the cache, neurons go through it in blocks.
 """
 
@@ -99,8 +100,20 @@ def sweep(
 def _total(unit: Unit, x: jax.Array, parts: Parts) -> jax.Array:
     """Σ_i σ(x; θ_i) (B,)."""
     if hasattr(unit, "total"):
-        return unit.total(x, parts)
+        return unit.total(x, parts, _stored if x.size >= 8 else None)
     return unit(x, parts[0].T).sum(axis=0)
+
+
+@jax.custom_vjp
+def _stored(z: jax.Array) -> jax.Array:
+    """z, whose derivative is stored: every row of w's gradient reads it, and so computes nothing.
+
+    For one sample of few coordinates it is quicker to compute it again.
+    """
+    return z
+
+
+_stored.defvjp(lambda z: (z, None), lambda _, d: (jax.lax.optimization_barrier(d),))
 
 
 def _blocks(width: int, batch: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,13 +55,21 @@ class RidgeUnit:
         first_w = self.bias + self.output_weight
         return (*(theta[j] for j in range(first_w)), theta[first_w:])
 
-    def total(self, x: Array, parts: tuple[Array, ...]) -> Array:
-        """Σ_i σ(x; θ_i) (M,): with output weights one product, a·σ is never formed."""
-        out = self._hidden(x, parts)
+    def total(
+        self, x: Array, parts: tuple[Array, ...], seam: Callable[[Array], Array] | None = None
+    ) -> Array:
+        """Σ_i σ(x; θ_i) (M,): with output weights one product, a·σ is never formed.
+
+        `seam`, an identity, is put around ⟨w, x⟩ (M, n): for who differentiates there.
+        """
+        out = self._hidden(x, parts, seam)
         return out @ parts[0] if self.output_weight else out.sum(axis=1)
 
-    def _hidden(self, x: Array, parts: tuple[Array, ...]) -> Array:
+    def _hidden(
+        self, x: Array, parts: tuple[Array, ...], seam: Callable[[Array], Array] | None = None
+    ) -> Array:
         """activation(⟨w, x⟩ + b), as (M, n), so that transposed parameters stay as they are."""
         w = parts[-1]
         z = namespace(w).asarray(x, dtype=w.dtype) @ w
+        z = z if seam is None else seam(z)
         return self.activation(z + parts[-2] if self.bias else z)

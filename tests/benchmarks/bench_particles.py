@@ -225,7 +225,7 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
     )
     print("|" + " --- |" * 11)
     for dtype, width, dim, batch in cells:
-        steps = int(np.clip(2e7 / (width * batch * (dim + 8)), 2, 1000))
+        steps = int(np.clip(1e8 / (width * batch * (dim + 8)), 2, 2000))
         sizes = (width, dim, batch, dtype)
         few = max(1, steps // 20)
         runs = {
@@ -251,7 +251,8 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
         print(
             f"| {dtype}, {width}, {dim}, {batch} | {best['numpy']:.1f} | {best['numba']:.1f} "
             f"| {best['scan']:.1f} | {one:.1f} | {best['scan'] / one:.2f} "
-            f"| {best['numpy'] / one:.1f} | {best['numba'] / one:.1f} | {best['sixteen'] / one:.1f} "
+            f"| {best['numpy'] / one:.1f} | {best['numba'] / one:.1f} "
+            f"| {best['sixteen'] / one:.1f} "
             f"| {16 * best['scan'] / best['sixteen']:.2f} | {speed} |",
             flush=True,
         )
