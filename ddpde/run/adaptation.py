@@ -13,9 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from petsc4py import PETSc
 
+from ddpde.comm import log
 from ddpde.errors import MeshError, ProblemError
 from ddpde.flow import EulerianFlow
-from ddpde.flow.checks import check_mesh
+from ddpde.flow.checks import bounding_box, check_mesh
 from ddpde.problem import Problem
 from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
 
@@ -25,7 +26,7 @@ _WORTHWHILE = 0.7  # of the cells: a mesh with more is not worth the change
 _PATIENCE = 5  # steps between two looks at what could be saved
 _DRAWS = 4096  # of the initial law, which show where to look for it
 _CROWD = 0.2  # part of the draws in a piece beyond which it is halved unseen
-_STRIDE = 3  # halvings of a piece at a time
+_STRIDE = 3  # halvings of a piece, or doublings, at a time
 _ROUNDS = 20  # of growth for the initial law
 
 
@@ -51,6 +52,7 @@ class Adaptation:
         check_mesh(problem, space.mesh)
         self._problem, self._build = problem, build
         self._tolerance, self._rim = tolerance, rim
+        self._warned = False
         self._age = 0  # steps since the mesh was last looked at closely
         depth = depth if tolerance is not None else 0
         self._now = adaptive_mesh(space, depth)
@@ -86,6 +88,12 @@ class Adaptation:
         u = self.flow.state.getArray(readonly=True).reshape(self.flow.local_shape)
         flow = self._build(mesh=new.space.mesh, space=new.space, start=old.transfer(u, new))
         flow.truncated_mass = self.flow.truncated_mass
+        before, after = bounding_box(old.space.mesh), bounding_box(new.space.mesh)
+        if not np.array_equal(before, after):
+            log.info(
+                "the box grows to %s",
+                " × ".join(f"[{a:g}, {b:g}]" for a, b in zip(*after, strict=True)),
+            )
         self._now, self.flow = new, flow
         return flow
 
@@ -95,7 +103,16 @@ class Adaptation:
         if self._tolerance is not None:
             errors = now.errors(u)
             halvings = self._halvings(errors, self._tolerance)
-            coarse = now.total(errors) > _MOST * self._tolerance and now.total(halvings > 0) > 0
+            error, more = now.total(errors), now.total(halvings > 0)
+            coarse = error > _MOST * self._tolerance and more > 0
+            if error > self._tolerance and not more and not self._warned:
+                self._warned = True
+                log.warning(
+                    "the cells are as small as adapt_depth lets them be, and the law's L1 error "
+                    "is about %.1g, not %.1g",
+                    error,
+                    self._tolerance,
+                )
             if coarse or not patient:
                 self._age = 0
                 few = _WORTHWHILE * now.cells(np.zeros_like(halvings))
@@ -116,7 +133,7 @@ class Adaptation:
         for _ in range(4):  # the more pieces there are, the less each may have
             pieces = mesh.total(2.0 ** (mesh.gain * halvings))
             wanted = np.ceil((size - np.log2(_AIM * tolerance / pieces)) / order)
-            halvings = np.clip(wanted, -1, np.minimum(mesh.room, _STRIDE)).astype(int)
+            halvings = np.clip(wanted, -_STRIDE, np.minimum(mesh.room, _STRIDE)).astype(int)
         return halvings
 
     def _seek(self, depth: int) -> None:

@@ -46,21 +46,25 @@ class DyadicLine:
         return np.log2(np.diff(self.ticks)).round().astype(int)
 
     def changed(self, halvings: np.ndarray) -> DyadicLine:
-        """Each cell halved so many times (m,); negative: merged with a sibling that agrees."""
+        """Each cell halved so many times (m,); negative: merged with siblings that agree."""
         size, start = np.diff(self.ticks), self.ticks[:-1]
         parts = np.minimum(1 << np.maximum(halvings, 0), size)
         first = np.repeat(np.cumsum(parts) - parts, parts)
         offset = np.arange(parts.sum()) - first
-        starts = np.repeat(start, parts) + offset * np.repeat(size // parts, parts)
-        siblings = (
-            (halvings[:-1] < 0)
-            & (halvings[1:] < 0)
-            & (size[:-1] == size[1:])
-            & (size[:-1] < 1 << self.depth)
-            & (start[:-1] % (2 * size[:-1]) == 0)
-        )
-        kept = np.setdiff1d(starts, start[1:][siblings])
-        return replace(self, ticks=np.append(kept, self.ticks[-1]))
+        start = np.repeat(start, parts) + offset * np.repeat(size // parts, parts)
+        size, merges = np.repeat(size // parts, parts), np.repeat(np.minimum(halvings, 0), parts)
+        while True:
+            left = np.flatnonzero(
+                (np.maximum(merges[:-1], merges[1:]) < 0)
+                & (size[:-1] == size[1:])
+                & (size[:-1] < 1 << self.depth)
+                & (start[:-1] % (2 * size[:-1]) == 0)
+            )
+            if not len(left):
+                return replace(self, ticks=np.append(start, self.ticks[-1]))
+            merges[left] = np.maximum(merges[left], merges[left + 1]) + 1
+            size[left] *= 2
+            start, size, merges = (np.delete(x, left + 1) for x in (start, size, merges))
 
     def grown(self, below: int, above: int, least: float) -> DyadicLine:
         """With so many more coarsest cells at either end, of the length there, from `least` on."""
