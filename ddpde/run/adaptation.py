@@ -26,6 +26,7 @@ _WORTHWHILE = 0.7  # of the cells: a mesh with more is not worth the change
 _PATIENCE = 5  # steps between two looks at what could be saved
 _DRAWS = 4096  # of the initial law, which show where to look for it
 _CROWD = 0.2  # part of the draws in a piece beyond which it is halved unseen
+_LOOSEST = 16  # powers of two by which a piece's error may exceed the mean, or fall below
 _STRIDE = 3  # halvings of a piece, or doublings, at a time
 _ROUNDS = 20  # of growth for the initial law
 
@@ -102,22 +103,15 @@ class Adaptation:
         now = new = self._now
         if self._tolerance is not None:
             errors = now.errors(u)
-            halvings = self._halvings(errors, self._tolerance)
-            error, more = now.total(errors), now.total(halvings > 0)
-            coarse = error > _MOST * self._tolerance and more > 0
-            if error > self._tolerance and not more and not self._warned:
-                self._warned = True
-                log.warning(
-                    "the cells are as small as adapt_depth lets them be, and the law's L1 error "
-                    "is about %.1g, not %.1g",
-                    error,
-                    self._tolerance,
-                )
+            coarse = now.total(errors) > _MOST * self._tolerance
             if coarse or not patient:
                 self._age = 0
+                halvings = self._halvings(errors, self._tolerance)
                 few = _WORTHWHILE * now.cells(np.zeros_like(halvings))
-                if coarse or now.cells(halvings) < few:
+                if now.cells(halvings) < few or (coarse and now.total(halvings > 0)):
                     new = now.changed(halvings)
+                elif coarse:
+                    self._warn(now.total(errors))
         if self._rim is not None:
             sides = now.rims(u) > self._rim
             sides[[period is not None for period in self._problem.periods]] = False
@@ -125,16 +119,36 @@ class Adaptation:
         return new
 
     def _halvings(self, errors: np.ndarray, tolerance: float) -> np.ndarray:
-        """How often to halve each piece (negative: to double it) for equal errors in all."""
-        mesh = self._now
-        order = mesh.space.degree + 1 + mesh.gain
+        """How often to halve each piece (negative: to double it).
+
+        All pieces get about the same error, as large as the total allows.
+        """
+        mesh, aim = self._now, _AIM * tolerance
+        order = mesh.space.degree + 1
         size = np.log2(np.maximum(errors, 1e-300))
-        halvings = np.zeros(len(errors), dtype=int)
-        for _ in range(4):  # the more pieces there are, the less each may have
-            pieces = mesh.total(2.0 ** (mesh.gain * halvings))
-            wanted = np.ceil((size - np.log2(_AIM * tolerance / pieces)) / order)
-            halvings = np.clip(wanted, -_STRIDE, np.minimum(mesh.room, _STRIDE)).astype(int)
-        return halvings
+        equal = np.log2(aim / mesh.total(np.ones_like(errors)))
+        highest = np.minimum(mesh.room, _STRIDE)
+
+        def to(limit: float) -> np.ndarray:
+            wanted = np.ceil((size - limit) / (order + mesh.gain))
+            return np.clip(wanted, -_STRIDE, highest).astype(int)
+
+        for relaxed in range(_LOOSEST, -_LOOSEST, -1):
+            halvings = to(equal + relaxed)
+            if mesh.total(errors * 2.0 ** (-order * halvings)) <= aim:
+                return halvings
+        return to(equal)  # the smallest cells do not suffice
+
+    def _warn(self, error: float) -> None:
+        """Say once that the smallest cells are too large."""
+        if error > self._tolerance and not self._warned:
+            self._warned = True
+            log.warning(
+                "the cells are as small as adapt_depth lets them be, and the law's L1 error is "
+                "about %.2g, not %.2g",
+                error,
+                self._tolerance,
+            )
 
     def _seek(self, depth: int) -> None:
         """Find the initial law, which may be far narrower than a cell, or outside the box."""

@@ -54,7 +54,7 @@ def test_narrow_law_on_a_line(degree, tolerance):
         mesh,
         times=[1e-4, 1e-3, 1e-2, 0.1, 1.0],
         degree=degree,
-        rtol=1e-2 * tolerance,
+        rtol=1e-3 * tolerance,
         adapt=tolerance,
     )
     assert errors(run).max() < 2 * tolerance, errors(run)
