@@ -4,6 +4,7 @@ from ddpde.compare.distances import SlicedW1, SlicedW2, floor
 from ddpde.compare.gaussians import QuadraticInteraction, gaussian_entropy, gaussian_w2
 from ddpde.compare.kernels import energy_kernel, gaussian_kernel, mmd_squared
 from ddpde.compare.observables import cloud_energy, law_energy, law_risk, prediction
+from ddpde.compare.scatter import Scatter, scatter, step_extrapolated
 from ddpde.compare.sobolev import NegativeSobolev
 from ddpde.compare.statistics import Extrapolation, Rate, extrapolate, fit_rate, half_width
 from ddpde.compare.transport import sinkhorn_divergence, wasserstein
@@ -13,6 +14,7 @@ __all__ = [
     "NegativeSobolev",
     "QuadraticInteraction",
     "Rate",
+    "Scatter",
     "SlicedW1",
     "SlicedW2",
     "cloud_energy",
@@ -28,6 +30,8 @@ __all__ = [
     "law_risk",
     "mmd_squared",
     "prediction",
+    "scatter",
     "sinkhorn_divergence",
+    "step_extrapolated",
     "wasserstein",
 ]

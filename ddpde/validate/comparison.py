@@ -83,7 +83,7 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
         gap=gaps.mean(axis=-1),
         gap_half=half_width(gaps),
         risk_limit=[extrapolate(widths, gaps[:, i]) for i in range(n_times)],
-        rate=[fit_rate(widths, gaps[:, i]) for i in range(n_times)],
+        rate=[fit_rate(widths, gaps[:, i], budget=deterministic[i]) for i in range(n_times)],
         w1=w1.mean(axis=-1),
         w1_half=half_width(w1),
         floor=floors.mean(axis=-1),
