@@ -22,6 +22,7 @@ WIDTHS, REPLICAS = np.array([100, 200, 400]), 16
 class Limit:
     """What `compare` asks of a trajectory."""
 
+    problem: Problem
     risks: np.ndarray
     laws: list
     means: np.ndarray
@@ -73,7 +74,7 @@ class QuadraticNetwork:
     def __init__(self, u: float = 1.0) -> None:
         M = self._flow(0.25, u)
         risks = 3 - 6 * M + 3 * u * M**2
-        self.limit = Limit(risks, gaussian_laws(0 * M, M), np.zeros((len(M), 1)))
+        self.limit = Limit(self.problem, risks, gaussian_laws(0 * M, M), np.zeros((len(M), 1)))
 
     def _flow(self, M, u=1.0):
         growth = np.exp(24 * self.times).reshape(-1, *(1,) * np.ndim(M))
@@ -114,7 +115,9 @@ class NoisyNeuron:
 
     def __init__(self, temperature: float = 0.25) -> None:
         mean, spread = self._mean(), self._relaxed(2 * self.ridge, temperature)
-        self.limit = Limit((mean - 1) ** 2, gaussian_laws(mean, spread), mean[:, None])
+        self.limit = Limit(
+            self.problem, (mean - 1) ** 2, gaussian_laws(mean, spread), mean[:, None]
+        )
 
     def _mean(self):
         rate, end = 2 * (1 + self.ridge), 1 / (1 + self.ridge)
