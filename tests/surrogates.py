@@ -63,7 +63,7 @@ class QuadraticNetwork:
     u: the factor put on U in the mean-field equation, M' = −24 (uM − 1) M, R = 3 − 6M + 3uM².
     """
 
-    times = np.array([0.0, 0.05, 0.1, 0.2])
+    times, mesh = np.array([0.0, 0.05, 0.1, 0.2]), BoxRecipe((-4.0,), (4.0,), (32,))
     problem = Problem(
         "quadratic network",
         GaussianLaw((0.0,), (0.5,)),
@@ -80,11 +80,11 @@ class QuadraticNetwork:
         growth = np.exp(24 * self.times).reshape(-1, *(1,) * np.ndim(M))
         return M * growth / (1 + u * M * (growth - 1))
 
-    def draw(self, rng, diagonal=True):
+    def draw(self, rng, diagonal=True, replicas=REPLICAS):
         """Risks and particles of all widths; without `diagonal`, i ≠ j alone in R_N."""
         risks, clouds = [], []
         for width in WIDTHS:
-            start = 0.5 * rng.standard_normal((REPLICAS, width))
+            start = 0.5 * rng.standard_normal((replicas, width))
             M0 = (start**2).mean(axis=1)
             M = self._flow(M0)
             theta = np.sqrt(M / M0)[:, :, None] * start
@@ -102,7 +102,7 @@ class NoisyNeuron:
     temperature: that of the mean-field equation; the particles have ¼.
     """
 
-    times = np.array([0.0, 0.25, 1.0])
+    times, mesh = np.array([0.0, 0.25, 1.0]), BoxRecipe((-4.0,), (4.0,), (32,))
     start, ridge, true = (0.2, 0.25), 0.5, 0.25
     problem = Problem(
         "noisy neuron",
@@ -148,7 +148,7 @@ def judged(system, rng, seed, **options):
         name="surrogate",
         title="surrogate",
         problem=system.problem,
-        mesh=BoxRecipe((-1.0,), (1.0,), (1,)),
+        mesh=system.mesh,
         options=SolverOptions(),
         times=tuple(system.times),
         particles=ParticlePlan(tuple(int(n) for n in WIDTHS), REPLICAS, 1.0),
@@ -159,10 +159,10 @@ def judged(system, rng, seed, **options):
         risk=risks,
         test_risk=None,
         coordinates=clouds,
-        step_bias=np.zeros((len(system.times), REPLICAS)),  # exact in time
+        step_bias=np.zeros(risks.shape[1:]),  # exact in time
         bias_width=200,
         wall=0.0,
         network=clouds[-1][-1, 0],
     )
-    comparison = compare(Solved(system.limit, {}), experiments, seed)
+    comparison = compare(Solved(system.limit, {}), experiments, case.mesh, seed)
     return against_particles(case, comparison)

@@ -17,7 +17,8 @@ from ddpde.compare import (
     law_energy,
 )
 from ddpde.run import Trajectory
-from ddpde.space import Law
+from ddpde.space import Law, Recipe
+from ddpde.validate.beginning import Beginning, beginning
 from ddpde.validate.experiments import Experiments
 from ddpde.validate.solutions import Solutions
 from ddpde.validate.spread import Spread
@@ -57,11 +58,12 @@ class Comparison:
     step_bias_ratio: np.ndarray
     finite_risk: np.ndarray
     step_bias: np.ndarray
+    beginning: Beginning | None = None
     spread: Spread | None = None
 
 
-def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Comparison:
-    """Everything the verdict and the report need; on rank 0."""
+def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: int) -> Comparison:
+    """Everything the verdict and the report need; on rank 0. `mesh`: the case's."""
     pde = solutions.main
     gaps = experiments.risk - observed(pde)[:, None]
     widths, n_times = experiments.widths, len(experiments.times)
@@ -96,6 +98,14 @@ def compare(solutions: Solutions, experiments: Experiments, seed: int) -> Compar
         step_bias_ratio=np.abs(bias) / chance,
         finite_risk=experiments.risk.mean(axis=-1),
         step_bias=bias,
+        beginning=beginning(
+            pde.problem,
+            pde.laws[0],
+            mesh,
+            widths,
+            gaps[:, 0],
+            [c[0] for c in experiments.coordinates],
+        ),
     )
 
 

@@ -47,7 +47,7 @@ def validate(case: Case, folder: str | Path | None = None) -> Verdict:
         if case.particles is not None:
             times = solutions.main.times
             experiments = run_experiments(case.problem, case.particles, times)
-            comparison = compare(solutions, experiments, case.particles.seed)
+            comparison = compare(solutions, experiments, case.mesh, case.particles.seed)
             if predicted is not None:
                 found = spread(case.problem, case.particles, predicted, experiments)
                 comparison = dataclasses.replace(comparison, spread=found)

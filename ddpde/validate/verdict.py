@@ -186,8 +186,9 @@ def _other_methods(case: Case, solutions: Solutions) -> list[Check]:
 
 def against_particles(case: Case, comparison: Comparison) -> list[Check]:
     accepted = case.acceptance
-    # one family of tests over the output times: Bonferroni
-    level = accepted.level / len(comparison.times)
+    # one family of tests over the output times, and that of t = 0: Bonferroni
+    beginning = comparison.beginning
+    level = accepted.level / (len(comparison.times) + (beginning is not None))
     excess = [
         max(abs(e.limit) - budget, 0.0) / (e.critical(level) * e.limit_se)
         for e, budget in zip(comparison.risk_limit, comparison.deterministic, strict=True)
@@ -222,4 +223,15 @@ def against_particles(case: Case, comparison: Comparison) -> list[Check]:
             f"N = {comparison.widths[-1]}: mean distance over that of independent draws{spared}",
         ),
     ]
+    if beginning is not None:
+        checks.append(
+            Check(
+                "risk gap of independent neurons",
+                beginning.excess(level, comparison.deterministic[0] * comparison.widths[-1]),
+                1.0,
+                f"t = 0: N times the gap {beginning.rate:.4g} ± {beginning.rate_se:.1g}, from "
+                f"i = j {beginning.expected:.4g} ± {beginning.expected_se:.1g}; in units of what "
+                "chance explains",
+            )
+        )
     return checks
