@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.special import digamma
 
 
 def half_width(samples: np.ndarray, level: float = 0.05) -> np.ndarray:
@@ -22,7 +23,7 @@ class Extrapolation:
     limit_se: float
     rate: float
     rate_se: float
-    dof: int
+    dof: float
 
     def critical(self, level: float) -> float:
         """Two-sided Student quantile at `level`."""
@@ -32,8 +33,10 @@ class Extrapolation:
 def extrapolate(widths: np.ndarray, gaps: np.ndarray) -> Extrapolation:
     """Weighted least squares of gaps (n_widths, replicas) against 1/N.
 
-    Weights are the replicas' own variances. For iid neurons the law gap(N) ∝ 1/N is exact for
-    the risk (FACTS 9); a limit that differs from zero means that the PDE is not the limit.
+    For iid neurons the law gap(N) ∝ 1/N is exact for the risk (FACTS 9); a limit that differs from
+    zero means that the PDE is not the limit. Weights and errors are from a power of N fitted to
+    the replicas' variances: each width's own, of a few skewed values, goes with its mean and
+    raises false alarms. Degrees of freedom are Satterthwaite's.
     """
     n_widths, replicas = gaps.shape
     mean = gaps.mean(axis=1)
@@ -41,13 +44,19 @@ def extrapolate(widths: np.ndarray, gaps: np.ndarray) -> Extrapolation:
     se = np.maximum(se, 1e-15 * (1 + np.abs(mean)))
     if n_widths == 1:
         return Extrapolation(float(mean[0]), float(se[0]), 0.0, 0.0, replicas - 1)
-    design = np.stack([np.ones(n_widths), 1.0 / widths], axis=1) / se[:, None]
-    covariance = np.linalg.inv(design.T @ design)
-    limit, rate = covariance @ design.T @ (mean / se)
+    half = (replicas - 1) / 2
+    logs = np.log(se**2) + np.log(half) - digamma(half)  # whose means are the true ones
+    x = np.log(widths) - np.log(widths).mean()
+    variance = np.exp(logs.mean() + x * (x @ logs) / (x @ x))
+    design = np.stack([np.ones(n_widths), 1.0 / widths], axis=1)
+    weighted = design.T / variance
+    covariance = np.linalg.inv(weighted @ design)
+    gain = covariance @ weighted
+    limit, rate = gain @ mean
     limit_se, rate_se = np.sqrt(np.diag(covariance))
-    return Extrapolation(
-        float(limit), float(limit_se), float(rate), float(rate_se), n_widths * (replicas - 1)
-    )
+    parts = gain[0] ** 2 * variance
+    dof = (replicas - 1) * parts.sum() ** 2 / (parts**2).sum()
+    return Extrapolation(float(limit), float(limit_se), float(rate), float(rate_se), float(dof))
 
 
 @dataclass(frozen=True)
