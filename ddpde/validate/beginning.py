@@ -28,21 +28,30 @@ _MOST = 20_000_000  # values of the unit at a time
 class Beginning:
     """N times the risk gap at t = 0: measured, expected, and their standard errors.
 
-    gain: by how much less the gap varies without its first order (the median over the widths).
+    count: how many networks it is from, effectively. gain: by how much less the gap varies
+    without its first order (the median over the widths).
     """
 
     rate: float
     rate_se: float
     expected: float
     expected_se: float
-    dof: int
+    count: float
     gain: float
 
     def excess(self, level: float, budget: float = 0.0) -> float:
-        """Difference over what chance explains at `level`."""
-        chance = float(stats.t.ppf(1 - level / 2, self.dof))
-        se = np.hypot(self.rate_se, self.expected_se)
-        return max(abs(self.rate - self.expected) - budget, 0.0) / (chance * se)
+        """Difference over what chance explains at `level`.
+
+        What is left of the gap is quadratic in μ^N − ρ₀, a sum of weighted χ², as skewed as χ²₁ at
+        most: its quantiles, those of χ² with `count` degrees of freedom, not a normal law's. Test
+        samples of the risk add to that what the standard error has in excess.
+        """
+        difference = self.rate - self.expected
+        tail = 1 - level / 2 if difference > 0 else level / 2
+        quadratic = abs(self.expected * (stats.chi2.ppf(tail, self.count) / self.count - 1))
+        more = max(self.rate_se**2 - 2 * self.expected**2 / self.count, 0.0) + self.expected_se**2
+        chance = np.hypot(quadratic, stats.norm.ppf(1 - level / 2) * np.sqrt(more))
+        return float(max(abs(difference) - budget, 0.0) / chance)
 
 
 def beginning(
@@ -84,7 +93,7 @@ def beginning(
         rate_se=float(np.sqrt(weights**2 @ seen / gaps.shape[1])),
         expected=expected,
         expected_se=expected_se,
-        dof=gaps.size - len(widths),
+        count=float(gaps.shape[1] / (weights**2).sum()),
         gain=float(np.median(gaps.var(axis=1) / rest.var(axis=1))),
     )
 

@@ -107,7 +107,7 @@ def edit(folder, change, name="summary.json"):
 def test_validation_on_a_line(made):
     page = page_of(made)
     assert page.figures == {"laws", "risk", "gaps", "distances", "budget"}
-    for words in ("Passed", "all 11 checks", "Isotropic Gaussians, small", "N = 80", "SHA-256"):
+    for words in ("Passed", "all 12 checks", "Isotropic Gaussians, small", "N = 80", "SHA-256"):
         assert words in page.text
     assert page.html.count("<math") == 5
     assert "second method" in page.text and "reference" in page.text
@@ -219,7 +219,7 @@ def test_failed_checks_come_first_and_are_called_so(folder):
         summary["verdict"]["passed"] = False
 
     page = page_of(edit(folder, fail))
-    assert "Failed" in page.text and "1 of 11 checks failed" in page.text
+    assert "Failed" in page.text and "1 of 12 checks failed" in page.text
     rows = re.findall(r'<tr class="(passed|failed)">', page.html)
     assert rows == ["failed"] + ["passed"] * 10
     first = page.html.index('<tr class="failed">')
