@@ -221,9 +221,9 @@ def test_failed_checks_come_first_and_are_called_so(folder):
     page = page_of(edit(folder, fail))
     assert "Failed" in page.text and "1 of 12 checks failed" in page.text
     rows = re.findall(r'<tr class="(passed|failed)">', page.html)
-    assert rows == ["failed"] + ["passed"] * 10
+    assert rows == ["failed"] + ["passed"] * 11
     first = page.html.index('<tr class="failed">')
-    assert "W₁ to the PDE&#39;s law" in page.html[first : first + 700]
+    assert "risk gap of independent neurons" in page.html[first : first + 700]
 
 
 def test_a_check_without_a_number_fails_visibly(folder):
