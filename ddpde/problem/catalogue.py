@@ -22,6 +22,7 @@ from ddpde.problem.classics import (
 )
 from ddpde.problem.data import GaussianInputs, IsotropicGaussians
 from ddpde.problem.datasets import digits_pca, tabular_pca
+from ddpde.problem.deconvolution import deconvolution
 from ddpde.problem.initial import GaussianLaw
 from ddpde.problem.losses import LOSSES
 from ddpde.problem.mixture import gaussian_mixture
@@ -164,6 +165,7 @@ CATALOGUE: dict[str, Callable[..., Problem]] = {
     "mckean_vlasov": mckean_vlasov,
     "kuramoto": kuramoto,
     "porous_medium": porous_medium,
+    "deconvolution": deconvolution,
     "gaussian_mixture": gaussian_mixture,
     "quadratic_interaction": quadratic_interaction,
     "quadratic_network": quadratic_network,

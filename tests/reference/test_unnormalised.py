@@ -105,6 +105,18 @@ def test_deconvolution_on_the_circle():
     positive(run)
 
 
+def test_problem_of_the_catalogue():
+    """The same deconvolution as a network on Fourier coefficients: the loss is its risk."""
+    problem = ddpde.problems.deconvolution()
+    mesh = ddpde.interval(0, TURN, cells=32)
+    run = ddpde.solve(problem, mesh, times=[0.1], degree=4, rtol=1e-8)
+    assert run.risk() == pytest.approx([2.1792652515, 1.4630551745], rel=1e-7)
+    assert run.history["mass"][-1] == pytest.approx(0.3888368771, rel=1e-7)
+    for wrong in ({"places": (1.0,)}, {"frequencies": 0}, {"beta": 0.0}):
+        with pytest.raises(ProblemError):
+            ddpde.problems.deconvolution(**wrong)
+
+
 def test_signed_deconvolution_on_the_circle():
     problem, constant = deconvolution(SIGNED_SPIKES, sheets=True)
     times = [0.1, 0.3, 0.6]
