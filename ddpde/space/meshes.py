@@ -31,10 +31,15 @@ class BoxRecipe:
         """The same box with half the cells in each direction."""
         return replace(self, cells=tuple(max(1, c // 2) for c in self.cells))
 
-    def wider(self, least: Sequence[float]) -> BoxRecipe:
-        """A quarter longer at each end, in cells of the same size; `least` ends stay put."""
+    def wider(self, least: Sequence[float], periods: Sequence[float | None] = ()) -> BoxRecipe:
+        """A quarter longer at each end, in cells of the same size.
+
+        Ends at `least` stay put, and so do coordinates that have a period.
+        """
         lower, upper, cells = list(self.lower), list(self.upper), list(self.cells)
         for j, count in enumerate(self.cells):
+            if periods and periods[j]:
+                continue
             extra = max(1, count // 4)
             size = (self.upper[j] - self.lower[j]) / count
             upper[j] += extra * size
@@ -59,7 +64,7 @@ class FileRecipe:
         """A file has no coarser companion: its error is estimated by a lower degree."""
         return None
 
-    def wider(self, least: Sequence[float]) -> None:
+    def wider(self, least: Sequence[float], periods: Sequence[float | None] = ()) -> None:
         """A file has no wider companion."""
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import basix.ufl
 import numpy as np
+import ufl
 from dolfinx import mesh as dmesh
 
 from ddpde.errors import MeshError
@@ -43,7 +44,7 @@ def signed(mesh: dmesh.Mesh) -> dmesh.Mesh:
     return dmesh.create_mesh(
         comm,
         np.concatenate([first[dofs], second[dofs]]),
-        element,
+        ufl.Mesh(element),
         np.concatenate(sheets),
         partitioner=with_neighbours(),
     )

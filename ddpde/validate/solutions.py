@@ -79,5 +79,5 @@ def _companions(
     return {
         "mesh": coarse,
         "time": (mesh, time),
-        "truncation": (mesh.wider(problem.lower), options),
+        "truncation": (mesh.wider(problem.lower, problem.periods), options),
     }

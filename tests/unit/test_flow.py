@@ -9,7 +9,7 @@ from ddpde.flow.diffusion import SparseDiffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
 from ddpde.flow.transport import Transport
-from ddpde.space import Space, tensor_grid
+from ddpde.space import BoxRecipe, Space, tensor_grid
 
 BOXES = {
     "interval": ((-1.0,), (2.0,), (7,), None),
@@ -125,3 +125,10 @@ def test_potential_masses_add_up():
     assert masses.sum() == pytest.approx(space.cell_means[1].sum(), rel=1e-12)
     assert masses @ space.nodes[:, 1] == pytest.approx(3.0 * 1.0, rel=1e-12)  # ∫ y over the box
     assert MPI.COMM_WORLD.size == 1
+
+
+def test_wider_boxes_leave_circles_alone():
+    box = BoxRecipe((0.0, -1.0), (6.0, 1.0), (12, 4))
+    wider = box.wider((-np.inf, -np.inf), (6.0, None))
+    assert wider == BoxRecipe((0.0, -1.5), (6.0, 1.5), (12, 6))
+    assert box.wider((-np.inf, -1.0)).lower == (-1.5, -1.0)
