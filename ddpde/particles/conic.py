@@ -12,7 +12,7 @@ units, projected to the sphere).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -31,15 +31,17 @@ from ddpde.problem import DataSet, InitialLaw, Problem
 class Conic(System):
     """Weight–position particles; `Ensemble.weights` holds s_i r_i².
 
-    alpha, beta: speeds of growth and of motion; mass: of ν at the start, r_i² = mass for all i;
+    alpha, beta: speeds of growth and of motion; alpha is by default what the problem's birth and
+    death with conserved = False says, α = birth_death/4, or 1 where it has none; mass: of ν at the
+    start, r_i² = mass for all i, by default the problem's;
     signed: every second particle has s_i = −1 (mass is then that of |ν|); penalty: of the total
     variation; sampling as of `SGD`, "full" by default. Steps are r ← r exp(−2 α … s),
     θ ← θ − β … s.
     """
 
-    alpha: float = 1.0
+    alpha: float | None = None
     beta: float = 1.0
-    mass: float = 1.0
+    mass: float | None = None
     signed: bool = False
     penalty: float = 0.0
     sampling: str = "full"
@@ -48,16 +50,29 @@ class Conic(System):
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "penalty"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
+            if value is not None and not (np.isfinite(value) and value >= 0):
                 raise ProblemError(f"{name} = {value}: must be finite and >= 0")
-        if not (np.isfinite(self.mass) and self.mass > 0):
+        if self.mass is not None and not (np.isfinite(self.mass) and self.mass > 0):
             raise ProblemError(f"mass = {self.mass}: must be finite and > 0")
         if self.sampling not in SAMPLING:
             raise ProblemError(f"sampling = {self.sampling!r}: one of {', '.join(SAMPLING)}")
 
-    def check(self, problem: Problem, batch: int) -> None:
-        super().check(problem, batch)
-        refuse(problem, "temperature", "birth_death")
+    def resolved(self, problem: Problem) -> System:
+        alpha = problem.birth_death / 4 if problem.birth_death else 1.0
+        return replace(
+            self,
+            alpha=alpha if self.alpha is None else self.alpha,
+            mass=problem.mass if self.mass is None else self.mass,
+        )
+
+    def check(self, problem: Problem, batch: int, step_size: float) -> None:
+        refuse(problem, "internal", "temperature", "noise")
+        if problem.birth_death and (problem.conserved or self.alpha != problem.birth_death / 4):
+            raise ProblemError(
+                f"weights grow at α = {self.alpha:g}, which is no birth_death = "
+                f"{problem.birth_death:g} with conserved = {problem.conserved}",
+                "leave alpha out, and give the problem conserved = False",
+            )
         if self.sampling == "reshuffled" and not isinstance(problem.data, DataSet):
             raise ProblemError(f"sampling 'reshuffled' of problem {problem.name!r}: no data set")
 
@@ -67,10 +82,11 @@ class Conic(System):
         return node_count(problem) if self.sampling == "full" else batch
 
     def initial(self, law: InitialLaw, width: int, dtype: Any) -> Callable[[jax.Array], jax.Array]:
-        positions = super().initial(law, width, dtype)
+        positions, mass = super().initial(law, width, dtype), self.mass
+        assert mass is not None
 
         def initial(key: jax.Array) -> jax.Array:
-            radii = jnp.full((1, width), np.sqrt(self.mass), dtype)
+            radii = jnp.full((1, width), np.sqrt(mass), dtype)
             return jnp.concatenate([positions(key), radii])
 
         return initial
@@ -89,6 +105,9 @@ class Conic(System):
         nodes = (
             terms.network[1].nodes() if terms.unit is not None and self.sampling == "full" else None
         )
+
+        growth = self.alpha
+        assert growth is not None
 
         def run(
             state: jax.Array,
@@ -118,9 +137,7 @@ class Conic(System):
                 value = signs * value + self.penalty + terms.ridge * (theta * theta).sum(axis=0)
                 gradient = signs * gradient + 2.0 * terms.ridge * theta
                 theta = theta - self.beta * rate * gradient
-                return jnp.concatenate(
-                    [theta, (r * jnp.exp(-2.0 * self.alpha * rate * value))[None]]
-                )
+                return jnp.concatenate([theta, (r * jnp.exp(-2.0 * growth * rate * value))[None]])
 
             state = jax.lax.fori_loop(jnp.uint32(0), steps, step, state)
             return state, jnp.isfinite(state).all()

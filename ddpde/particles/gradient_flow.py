@@ -36,9 +36,9 @@ class GradientFlow(System):
         if self.rtol is not None and not 0 < self.rtol < 1:
             raise ProblemError(f"rtol = {self.rtol}: must lie in (0, 1)")
 
-    def check(self, problem: Problem, batch: int) -> None:
-        super().check(problem, batch)
-        refuse(problem, "temperature", "birth_death")
+    def check(self, problem: Problem, batch: int, step_size: float) -> None:
+        super().check(problem, batch, step_size)
+        refuse(problem, "temperature", "birth_death", "noise")
 
     @property
     def follows_law(self) -> bool:  # type: ignore[override]

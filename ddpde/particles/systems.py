@@ -6,7 +6,7 @@ A system declares what a step consists of; `train` is the same for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -27,6 +27,7 @@ from ddpde.particles.recursion import (
 )
 from ddpde.particles.sweep import sweep
 from ddpde.problem import DataSet, InitialLaw, Problem
+from ddpde.problem.noise import SGDNoise
 
 NOISES = ("common", "independent")
 
@@ -38,9 +39,13 @@ class System:
     integral_rates: ClassVar[bool] = False  # s_k = ∫ ξ over the step instead of ε ξ(kε)
     follows_law: ClassVar[bool] = True  # whether a given law may replace the particles' own
 
-    def check(self, problem: Problem, batch: int) -> None:
+    def resolved(self, problem: Problem) -> System:
+        """The system with what it leaves open taken from the problem."""
+        return self
+
+    def check(self, problem: Problem, batch: int, step_size: float) -> None:
         """Raise ProblemError where the problem asks for something this system cannot do."""
-        refuse(problem, "internal", "noise")
+        refuse(problem, "internal")
         if not problem.normalised:
             raise ProblemError(
                 f"the particles of problem {problem.name!r} would carry a changing mass",
@@ -90,10 +95,19 @@ class SGD(System):
                 "neurons that draw their own samples draw fresh ones: sampling='fresh'",
             )
 
-    def check(self, problem: Problem, batch: int) -> None:
-        super().check(problem, batch)
+    def check(self, problem: Problem, batch: int, step_size: float) -> None:
+        super().check(problem, batch, step_size)
         _, law = network(problem)
         _check_birth_death(problem, self.reinjection)
+        noise = problem.noise
+        if self.sampling == "full" or not isinstance(noise, SGDNoise):
+            refuse(problem, "noise")
+        elif not np.isclose(step_size / batch, noise.scale, rtol=1e-6):
+            raise ProblemError(
+                f"SGD of step_size = {step_size:g} and batch = {batch} has noise of scale "
+                f"{step_size / batch:g}, the problem's is {noise.scale:g}",
+                "choose step_size / batch = scale",
+            )
         if self.sampling == "reshuffled" and not isinstance(law, DataSet):
             raise ProblemError(
                 f"sampling 'reshuffled' of problem {problem.name!r}: its data are no data set",
@@ -130,8 +144,9 @@ class Langevin(System):
 
     reinjection: Reinjection | None = None
 
-    def check(self, problem: Problem, batch: int) -> None:
-        super().check(problem, batch)
+    def check(self, problem: Problem, batch: int, step_size: float) -> None:
+        super().check(problem, batch, step_size)
+        refuse(problem, "noise")
         _check_birth_death(problem, self.reinjection)
 
     def advance(self, terms: Terms, batch: int) -> Advance:
@@ -152,23 +167,38 @@ class Diffusion(System):
     noise: "independent": the B^k are (the paper's system, which has a McKean–Vlasov limit);
     "common": one Brownian sheet on the data for all neurons, with the covariance between neurons
     that real SGD has; its limit is random.
+    scale: by default that of the problem's `SGDNoise`.
     Needs a data set or a law with a quadrature.
     """
 
-    scale: float
+    scale: float | None = None
     noise: str = "independent"
 
     def __post_init__(self) -> None:
         _one_of("noise", self.noise, NOISES)
-        if not (np.isfinite(self.scale) and self.scale >= 0):
+        if self.scale is not None and not (np.isfinite(self.scale) and self.scale >= 0):
             raise ProblemError(f"scale = {self.scale}: must be finite and >= 0")
 
-    def check(self, problem: Problem, batch: int) -> None:
-        super().check(problem, batch)
+    def resolved(self, problem: Problem) -> System:
+        noise = problem.noise
+        if self.scale is None and isinstance(noise, SGDNoise):
+            return replace(self, scale=noise.scale)
+        return self
+
+    def check(self, problem: Problem, batch: int, step_size: float) -> None:
+        super().check(problem, batch, step_size)
         network(problem)
+        given = problem.noise.scale if isinstance(problem.noise, SGDNoise) else None
+        if self.scale is None or (problem.noise and given != self.scale):
+            raise ProblemError(
+                f"Diffusion of scale {self.scale}, the noise of problem {problem.name!r} is "
+                f"{problem.noise}",
+                "give scale, or the problem noise=SGDNoise(scale)",
+            )
         refuse(problem, "birth_death")
 
     def advance(self, terms: Terms, batch: int) -> Advance:
+        assert self.scale is not None
         forces = with_gradient_noise(terms, self.noise == "common", self.scale)
         return advance(terms, forces, None)
 

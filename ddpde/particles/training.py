@@ -73,11 +73,12 @@ def train(
         raise ProblemError(f"dtype = {dtype!r}: one of {', '.join(DTYPES)}")
     if system is None:
         system = SGD() if problem.unit is not None else Langevin()
-    system.check(problem, batch)
+    times, saves = _save_steps(times, step_size)
+    system = system.resolved(problem)
+    system.check(problem, batch, step_size)
     dim = problem.initial.dim
     _check_law(system, law, dim)
     start = _start(start, replicas, width, dim)
-    times, saves = _save_steps(times, step_size)
     ranks = Ranks(comm, replicas)
     mine = ranks.mine
     run = {

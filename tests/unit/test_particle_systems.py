@@ -33,6 +33,7 @@ from ddpde.particles.randomness import (
     step_keys,
 )
 from ddpde.problem import DataSet, GaussianInputs, GaussianLaw, Problem, RidgeUnit, catalogue, tanh
+from ddpde.problem.noise import SGDNoise
 
 RNG = np.random.default_rng(1)
 DATA_SET = DataSet(RNG.standard_normal((7, 2)), RNG.standard_normal(7))
@@ -410,6 +411,15 @@ def test_a_given_start_takes_the_place_of_the_initial_law():
             r"from a law on R\^1",
         ),
         ({"law": LawPath([0.0], np.zeros((3, 1)), np.ones(3))}, r"the law lives in R\^1"),
+        ({"problem": a_problem(mass=2.0)}, "only Conic"),
+        ({"problem": a_problem(noise=SGDNoise(0.1))}, "choose step_size / batch = scale"),
+        ({"problem": a_problem(noise=SGDNoise(0.1)), "system": Langevin()}, "the noise of"),
+        ({"problem": a_problem(noise=SGDNoise(0.1)), "system": Diffusion(0.2)}, "SGDNoise"),
+        ({"system": Diffusion()}, "give scale"),
+        (
+            {"problem": a_problem(birth_death=1.0, temperature=0.0), "system": Conic()},
+            "conserved = True",
+        ),
         ({"start": np.zeros((4, 2))}, r"start of shape \(4, 2\)"),
         ({"start": np.full((3, 2), np.nan)}, "start holds NaN"),
     ],
@@ -444,6 +454,17 @@ def test_what_a_system_cannot_do_is_named(changes, message):
 def test_wrong_descriptions_are_named(make, message):
     with pytest.raises(ProblemError, match=message):
         make()
+
+
+def test_what_a_system_leaves_open_comes_from_the_problem():
+    noisy, plain = a_problem(noise=SGDNoise(0.2)), a_problem()
+    np.testing.assert_array_equal(run(noisy, Diffusion()).theta, run(plain, Diffusion(0.2)).theta)
+    run(a_problem(noise=SGDNoise(EPS / 3)), SGD())
+    growing = a_problem(birth_death=0.8, conserved=False, mass=2.0, temperature=0.0)
+    explicit = a_problem(temperature=0.0)
+    made, same = run(growing, Conic()), run(explicit, Conic(alpha=0.2, mass=2.0))
+    np.testing.assert_array_equal(made.weights, same.weights)
+    np.testing.assert_array_equal(made.theta, same.theta)
 
 
 def test_a_stiff_flow_that_diverges_is_reported():
