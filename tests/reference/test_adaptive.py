@@ -212,3 +212,16 @@ def test_narrow_law_on_triangles():
     assert np.abs(run.history["mass"] - 1).max() < 1e-12
     assert run.history["cells"].max() < (12 / smallest(run.laws[0])) ** 2 / 20
     assert run.history["cells"][-1] < run.history["cells"].max()
+
+
+def test_narrow_law_in_space():
+    law = GaussianLaw((START,) * 3, (0.1,) * 3)
+    problem = Problem("narrow", law, potential=half_square, temperature=TEMPERATURE)
+    mesh = ddpde.box([-6] * 3, [6] * 3, cells=[6] * 3)
+    run = ddpde.solve(problem, mesh, times=[2e-3], degree=3, rtol=1e-3, adapt=1e-1)
+    last = run.laws[-1]
+    decay = np.exp(-2e-3)
+    variance = 0.01 * decay**2 + TEMPERATURE * (1 - decay**2)
+    assert error(last, START * decay, variance) < 1e-1
+    assert np.abs(run.history["mass"] - 1).max() < 1e-12
+    assert run.history["cells"].max() < (12 / smallest(last)) ** 3 / 50
