@@ -76,9 +76,10 @@ def run_only(folder: Path) -> Path:
     return folder
 
 
-def plain(folder: Path, problem: ddpde.Problem, mesh, times=(0.1, 0.3)) -> Path:
+def plain(folder: Path, problem: ddpde.Problem, mesh, times=(0.1, 0.3), **settings) -> Path:
     """A plain run of any problem, coarse."""
-    ddpde.solve(problem, mesh, times=times, degree=2, rtol=1e-2, folder=folder)
+    coarse = {"degree": 2, "rtol": 1e-2}
+    ddpde.solve(problem, mesh, times=times, folder=folder, **(coarse | settings))
     return folder
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ddpde.report.folder import Content
 from ddpde.report.numerals import grouped, known, short, sig
-from ddpde.report.words import SPACES, meshed, method, value
+from ddpde.report.words import SPACES, changes, meshed, method, value
 
 Rows = list[tuple[str, str]]
 
@@ -59,10 +59,13 @@ def _discretisation(settings: dict[str, Any]) -> Rows:
         if settings.get("dt")
         else (f"adaptive, relative tolerance {short(settings['rtol'])}")
     )
+    space = SPACES.get(settings["space"], settings["space"])
+    if changes(settings):
+        space = space.replace("a fixed mesh", "a mesh that changes")
     return [
-        ("Space", _first(SPACES.get(settings["space"], settings["space"]))),
+        ("Space", _first(space)),
         ("Degree", str(settings["degree"])),
-        ("Cells", meshed(settings) + ", at first" * bool(_moving(settings))),
+        ("Cells", meshed(settings) + ", at first" * changes(settings)),
         *_moving(settings),
         ("Unknowns", grouped(settings["unknowns"])),
         ("Time", _first(method(settings["method"]))),

@@ -41,10 +41,17 @@ def method(name: str) -> str:
     return f"{_METHODS[name]} ({name})" if name in _METHODS else name
 
 
+def changes(settings: dict[str, Any]) -> bool:
+    """Whether the mesh follows the law, or its box grows."""
+    return bool(settings.get("adapt") or settings.get("grow"))
+
+
 def space(settings: dict[str, Any]) -> str:
     """A discretisation in words: finite elements of degree 3 on a fixed mesh of 96 intervals."""
     elements, mesh = _SPACES_SHORT.get(settings["space"], ("elements", "a mesh"))
     cells = meshed(settings)
+    if changes(settings):
+        return f"{elements} of degree {settings['degree']} on a mesh that changes, at first {cells}"
     return f"{elements} of degree {settings['degree']} on {mesh} of {cells}"
 
 

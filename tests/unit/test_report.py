@@ -182,6 +182,20 @@ def test_a_circle_has_no_boundary_and_no_mean(tmp_path):
     assert "V(" not in page.text
 
 
+def test_a_mesh_that_changes(tmp_path):
+    """Each law has a mesh of its own."""
+    mesh = ddpde.box([-1, -1], [2, 2], cells=[3, 3])
+    problem = ddpde.problems.ornstein_uhlenbeck(mean=(1.0, 0.5), std=(0.1, 0.2))
+    settings = {"rtol": 1e-3, "adapt": 5e-2, "grow": 1e-4}
+    folder = report_folders.plain(tmp_path / "run", problem, mesh, **settings)
+    laws = [Law.load(file) for file in sorted((folder / "laws").glob("*.npz"))]
+    assert len({len(law.values) for law in laws}) > 1
+    page = without_network(page_of(folder))
+    assert page.figures == {"laws", "energy"}
+    assert "on a mesh that changes" in page.text and "follows the law" in page.text
+    assert "fixed mesh" not in page.text
+
+
 def test_birth_and_death_has_its_term(tmp_path):
     content = folder_of.read(report_folders.run_only(tmp_path / "run"))
     assert "α" not in equations.equations(content)[-1].math
