@@ -225,3 +225,12 @@ def test_narrow_law_in_space():
     assert error(last, START * decay, variance) < 1e-1
     assert np.abs(run.history["mass"] - 1).max() < 1e-12
     assert run.history["cells"].max() < (12 / smallest(last)) ** 3 / 50
+
+
+def test_a_network_on_few_cells():
+    """Mei et al. 2018 on 12 coarse cells: the risk that 384 uniform ones give."""
+    problem = ddpde.problems.isotropic_gaussians()
+    mesh = ddpde.interval(0, 6, cells=12)
+    run = ddpde.solve(problem, mesh, times=[0.5], degree=4, rtol=1e-7, adapt=1e-4)
+    assert run.risk()[-1] == pytest.approx(1.127389274, abs=1e-8)
+    assert run.history["cells"].max() < 40
