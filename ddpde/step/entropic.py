@@ -100,12 +100,17 @@ class EntropicProximal:
         )
 
     def _resolved(self, rho: np.ndarray) -> float:
-        """The least γ for which b = exp(−F'/γ) changes little from vertex to vertex."""
+        """The least γ for which b = exp(−F'/(γ/2 + T)) changes by less than e in a cell.
+
+        Or by less than e² where T > 0, as it is then where there is little mass.
+        """
         flow = self._flow
         field = flow.potential(rho)
+        least = flow.steepness(field, rho) * (1.0 if flow.temperature > 0 else 2.0)
         if flow.internal is not None and flow.internal.smooth:
-            field = field + flow.internal.derivative(rho)
-        return flow.steepness(field, rho)
+            pushed = field + flow.internal.derivative(rho)
+            least = max(least, flow.steepness(pushed, rho))  # it evens itself out
+        return least
 
     def _map(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, ...]:
         """One round: (log b, log s) (2, n) to the next; the density b K(ρ/K b) and that of the
