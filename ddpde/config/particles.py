@@ -42,7 +42,7 @@ def read_particles(
     reader.need(table, "particles", "widths", "replicas")
     reader.increasing(section.widths, "particles.widths")
     step = _step(reader, section, table)
-    system = _system(reader, section, problem)
+    system = _system(reader, section, problem, step)
     if reader.problems or step is None:
         return None
     others = {"system", "step_size", *_OF_SYSTEMS, *_OF_REGIMES}
@@ -70,7 +70,12 @@ def _step(reader: Reader, section: ParticlesSection, table: Table) -> float | Re
     return section.step_size
 
 
-def _system(reader: Reader, section: ParticlesSection, problem: Problem | None) -> System | None:
+def _system(
+    reader: Reader,
+    section: ParticlesSection,
+    problem: Problem | None,
+    step: float | Regime | None,
+) -> System | None:
     """The named system, or the problem's default, with what it was given."""
     if problem is None:
         return None
@@ -86,11 +91,13 @@ def _system(reader: Reader, section: ParticlesSection, problem: Problem | None) 
             reader.say(f"particles.{key}", f'not of system "{name}", but of {", ".join(homes)}')
     if name == "diffusion" and "scale" not in given:
         reader.say("particles.scale", 'missing; system "diffusion" needs it')
-    if reader.problems:
+    if reader.problems or step is None:
         return None
     try:
         system = kind(**given)
-        system.check(problem, section.batch or 1)
+        for width in section.widths:
+            size = step.step_size(width) if isinstance(step, Regime) else step
+            system.check(problem, section.batch or 1, size)
     except ProblemError as error:
         reader.say("particles.system", " -> ".join(filter(None, [error.what, error.remedy])))
         return None
