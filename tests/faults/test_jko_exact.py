@@ -1,0 +1,78 @@
+"""Quantile and entropic JKO refuse what they cannot do, with a name and a remedy."""
+
+import numpy as np
+import pytest
+
+import ddpde
+from ddpde.errors import MeshError, ProblemError, SolverError
+from ddpde.flow.heat import Vertices
+from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem.catalogue import dawson, erf_teacher, kuramoto, ornstein_uhlenbeck
+from ddpde.problem.internal import Congestion
+
+LINE = ddpde.interval(-5, 5, cells=40)
+TURN = 2 * np.pi
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"method": "jko-quantile"}, "needs dt"),
+        ({"method": "jko-entropic", "dt": 0.1, "space": "lagrangian"}, "its own way"),
+        ({"method": "jko-entropic", "dt": 0.1, "adapt": 1e-3}, "its own way"),
+        ({"method": "jko-sinkhorn", "dt": 0.1}, "jko-entropic"),
+    ],
+)
+def test_options(settings, words):
+    with pytest.raises(ProblemError, match=words):
+        ddpde.solve(erf_teacher(), LINE, t_end=1.0, **settings)
+
+
+@pytest.mark.parametrize("method", ("jko-quantile", "jko-entropic"))
+def test_periodic_coordinates(method):
+    mesh = ddpde.interval(0, TURN, cells=20)
+    with pytest.raises(ProblemError, match="periodic"):
+        ddpde.solve(kuramoto(), mesh, t_end=1.0, method=method, dt=0.1)
+
+
+@pytest.mark.parametrize("method", ("jko-quantile", "jko-entropic"))
+def test_birth_and_death(method):
+    problem = Problem(
+        name="born", initial=GaussianLaw((0.0,), (0.5,)), temperature=0.1, birth_death=1.0
+    )
+    with pytest.raises(ProblemError, match="birth"):
+        ddpde.solve(problem, LINE, t_end=1.0, method=method, dt=0.1)
+
+
+def test_quantile_functions_are_for_one_dimension():
+    mesh = ddpde.box((-6, -6), (6, 6), cells=(8, 8))
+    with pytest.raises(ProblemError, match="quantile"):
+        ddpde.solve(ornstein_uhlenbeck(), mesh, t_end=1.0, method="jko-quantile", dt=0.1)
+
+
+def test_a_crowd_that_does_not_fit():
+    problem = Problem(name="crowd", initial=GaussianLaw((0.0,), (0.05,)), internal=Congestion(0.5))
+    mesh = ddpde.interval(-0.5, 0.5, cells=20)
+    with pytest.raises(ProblemError, match="does not fit"):
+        ddpde.solve(problem, mesh, t_end=1.0, method="jko-quantile", dt=0.1)
+
+
+def test_obtuse_elements_have_no_positive_kernel():
+    mesh = ddpde.box((0, 0), (8, 1), cells=(8, 8), cell="triangle")
+    x = mesh.geometry.x
+    x[:, 0] += 3.0 * x[:, 1]  # sheared: no grid, and obtuse
+    with pytest.raises(MeshError, match="obtuse"):
+        _ = Vertices(mesh).stiffness
+
+
+def test_a_step_that_would_raise_the_free_energy_is_refused():
+    """Long steps without noise: the law is a point, and the kernel blurs it."""
+    mesh = ddpde.interval(-4, 4, cells=200)
+    with pytest.raises(SolverError, match="free energy would rise"):
+        ddpde.solve(dawson(0.0), mesh, times=[20.0], method="jko-entropic", dt=1.0)
+
+
+def test_a_newton_iteration_that_is_cut_short_is_named(monkeypatch):
+    monkeypatch.setattr("ddpde.step.quantile._MOST_ITERATIONS", 1)
+    with pytest.raises(SolverError, match="did not converge: residual"):
+        ddpde.solve(erf_teacher(), LINE, times=[1.0], method="jko-quantile", dt=0.5)
