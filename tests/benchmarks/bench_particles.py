@@ -195,23 +195,16 @@ def timed(run: Callable[[], object], steps: int, again: int) -> Iterator[float]:
         yield best / steps
 
 
-def triad(bytes_: int) -> float:
-    """Bytes a second of a ← b + s·c on arrays of `bytes_` in all, within one jitted loop."""
+def triad(bytes_: int) -> Iterator[float]:
+    """Seconds of b ← b + s·c on arrays of `bytes_` in all, again and again, in one jitted loop."""
     n = bytes_ // 12
 
     @jax.jit
     def run(b: jax.Array, c: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, 50, lambda _, bc: (bc[0] + 1e-3 * bc[1], bc[0]), (b, c))[0]
+        return jax.lax.fori_loop(0, 50, lambda _, b: b + 1e-3 * c, b)
 
-    with precision("float32"):
-        b, c = jnp.ones(n), jnp.ones(n)
-        jax.block_until_ready(run(b, c))
-        best = np.inf
-        for _ in range(10):
-            start = time.perf_counter()
-            jax.block_until_ready(run(b, c))
-            best = min(best, time.perf_counter() - start)
-    return 50 * 12 * n / best
+    b, c = jnp.ones(n, "float32"), jnp.ones(n, "float32")
+    yield from timed(lambda: jax.block_until_ready(run(b, c)), 50, 5)
 
 
 def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
@@ -236,6 +229,9 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
         compiled = numba_steps(*sizes, few)
         if compiled is not None:
             runs["numba"] = timed(compiled, few, 2)
+        moved = 3 * width * (dim + 2) * np.dtype(dtype).itemsize
+        if batch == 1:
+            runs["triad"] = triad(moved)
         if width <= 1000 or batch == 1:
             runs["sixteen"] = ours(problem(dim), width, batch, dtype, steps, replicas=16)
         best = dict.fromkeys([*runs, "numba", "sixteen"], np.inf)
@@ -245,9 +241,7 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
         one = best["ours"]
         speed = ""
         if batch == 1:
-            moved = 3 * width * (dim + 2) * np.dtype(dtype).itemsize
-            rate = moved / one * 1e6
-            speed = f"{rate / 1e9:.0f}, {100 * rate / triad(moved):.0f} %"
+            speed = f"{moved / one / 1e3:.0f}, {100 * best['triad'] / one:.0f} %"
         print(
             f"| {dtype}, {width}, {dim}, {batch} | {best['numpy']:.1f} | {best['numba']:.1f} "
             f"| {best['scan']:.1f} | {one:.1f} | {best['scan'] / one:.2f} "
