@@ -27,6 +27,21 @@ class FeatureMap(Protocol):
         """S (n, M) and ∂S/∂coordinate (n, k, M)."""
         ...
 
+    def generators(self, points: np.ndarray) -> np.ndarray:
+        """Functions (n, g) that span the fields Σ_m S_m c_m: how smooth they are decides how few
+        points the features need."""
+        ...
+
+    def difference(self, found: np.ndarray, exact: np.ndarray) -> float:
+        """Largest error in F' that features `found` in place of `exact` ones (n, M) make at
+        some points, relative to what a unit mass at a point makes of them."""
+        ...
+
+
+def relative(found: np.ndarray, exact: np.ndarray) -> float:
+    """Largest difference of two arrays, in units of the largest exact value."""
+    return float(np.abs(found - exact).max() / max(np.abs(exact).max(), 1e-300))
+
 
 @dataclass(frozen=True, eq=False)
 class NodeFeatures:
@@ -40,6 +55,12 @@ class NodeFeatures:
 
     def values_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._differentiate(points)
+
+    def generators(self, points: np.ndarray) -> np.ndarray:
+        return self.values(points)
+
+    def difference(self, found: np.ndarray, exact: np.ndarray) -> float:
+        return relative(found, exact)
 
     @cached_property
     def _differentiate(self) -> Differentiated:

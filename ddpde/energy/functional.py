@@ -141,16 +141,30 @@ class Energy:
     @property
     def size(self) -> int:
         """r, the number of features kept on the points."""
-        whole = sum(outer.size for _, outer in self._terms)
-        if self._expansion is None:
-            return whole
-        kept, all_nodes = self._expansion.shape
-        return whole - all_nodes + kept
+        return sum(self._kept())
+
+    def _kept(self) -> list[int]:
+        """Of each term."""
+        sizes = [outer.size for _, outer in self._terms]
+        if self._expansion is not None:
+            sizes[0] = len(self._expansion)
+        return sizes
 
     def features(self, points: np.ndarray) -> np.ndarray:
         """S (n, r) at mesh coordinates (n, k)."""
         blocks = [feature.values(points) for feature, _ in self._terms]
         return np.hstack(blocks) if blocks else np.zeros((len(points), 0))
+
+    def difference(self, found: np.ndarray, exact: np.ndarray) -> float:
+        """Relative error in F' that features `found` in place of `exact` ones (n, r) make."""
+        ends = np.cumsum(self._kept())[:-1]
+        parts = zip(self.terms, np.split(found, ends, 1), np.split(exact, ends, 1), strict=True)
+        return max(term.difference(a, b) for term, a, b in parts)
+
+    @property
+    def terms(self) -> list[FeatureMap]:
+        """The nonlocal terms, whose features stand side by side in S."""
+        return [feature for feature, _ in self._terms]
 
     def features_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """S (n, r) and its derivatives (n, k, r)."""

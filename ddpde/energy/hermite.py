@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import ndtr
 
+from ddpde.energy.features import relative
 from ddpde.errors import ProblemError
 from ddpde.problem.activations import PiecewiseLinear
 
@@ -115,6 +116,12 @@ class HermiteRadialFeatures:
         slopes = np.sqrt((k + 1) * (k + 2)) * b[1:] + k * b[:-1]
         slopes *= np.repeat(self._taus, len(points))
         return self._interleave(self._values(a, b[:-1])), self._interleave(slopes)[:, None, :]
+
+    def generators(self, points: np.ndarray) -> np.ndarray:
+        return self.values(points)
+
+    def difference(self, found: np.ndarray, exact: np.ndarray) -> float:
+        return relative(found, exact)
 
     @property
     def _taus(self) -> np.ndarray:

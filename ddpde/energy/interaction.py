@@ -18,6 +18,7 @@ from scipy.linalg.lapack import dpstrf
 
 from ddpde.energy.compression import Box, box_sample
 from ddpde.energy.derivatives import Differentiated, differentiated
+from ddpde.energy.features import relative
 from ddpde.errors import ProblemError
 
 _SAMPLES = (150, 600, 1800)
@@ -96,6 +97,13 @@ class InteractionFeatures:
 
     def values(self, points: np.ndarray) -> np.ndarray:
         return np.asarray(self._W(points, self._pivots)) @ self._mix
+
+    def generators(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray(self._W(points, self._pivots))
+
+    def difference(self, found: np.ndarray, exact: np.ndarray) -> float:
+        """Of the interactions between the points: single features oscillate more than they do."""
+        return relative((found * self.signs) @ found.T, (exact * self.signs) @ exact.T)
 
     def values_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._differentiate(points)

@@ -28,7 +28,6 @@ _KEYS = 2.0**40  # nodes whose coordinates differ by less than 1/_KEYS of the bo
 _SPARSE = 8  # lines through the nodes may cross in so many times more points than there are nodes
 _NEAR = 6  # grid points in each direction from which nodes that share no lines are interpolated
 _OVERSAMPLING = 6  # and how many more of them there are than of the lattice's
-_COLUMNS = 16  # functions for which that is checked
 _BLOCKED = 0.2  # cost of a number in a product of matrices, to one of a matrix and a vector
 
 
@@ -67,27 +66,21 @@ class Lattice:
         grid = float(np.prod([_OVERSAMPLING * n for n in self.counts]))
         return 2.0 * _BLOCKED * grid * min(self.counts) + 2.0 * count * _NEAR ** len(self.counts)
 
-    def error(self, function: Function, known: np.ndarray, *, lines: bool) -> float:
-        """Largest error over random points of the box, relative to the largest value `known`.
-
-        known (lattice points, r): the functions on the lattice.
-        """
+    def probe(self, known: np.ndarray, *, lines: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Random points (n, k) of the box and what functions (lattice points, r) are there, by
+        the interpolation that is used with `lines` or without."""
         unit = 2.0 * np.random.default_rng(1).random((_CHECKS, len(self.counts))) - 1.0
         points = _from_unit(unit, self.box)
-        exact = function(points)
+        if not lines:
+            through = Interpolation(self, points, lines=False)
+            return points, np.stack([through(column) for column in known.T], axis=1)
         first, *others = [
             _chebyshev_values(self.counts[axis], unit[:, axis]) for axis in self.order
         ]
         out = first @ known.reshape(self.shape[0], -1)
         for values in others:  # point by point
             out = np.matmul(values[:, None], out.reshape(*values.shape, -1))
-        out = out.reshape(exact.shape)
-        difference = np.abs(out - exact).max()
-        if not lines:  # with the interpolation between grid points, for some of the functions
-            through = Interpolation(self, points, lines=False)
-            for j in np.unique(np.linspace(0, known.shape[1] - 1, _COLUMNS).astype(int)):
-                difference = max(difference, np.abs(through(known[:, j]) - exact[:, j]).max())
-        return float(difference / max(np.abs(known).max(), 1e-300))
+        return points, out.reshape(len(points), -1)
 
 
 class Interpolation:
@@ -135,11 +128,16 @@ class Interpolation:
         return array.ravel()
 
 
-def resolve(function: Function, box: Box, tolerance: float) -> Lattice | None:
-    """The lattice on which functions (n, k) -> (n, r) are known to `tolerance` of the largest.
+def resolve(functions: list[Function], box: Box, tolerance: float) -> Lattice | None:
+    """The lattice on which each of some functions (n, k) -> (n, r) is known to `tolerance` of its
+    largest value; None where one is not smooth enough."""
+    counts = [_resolve(function, box, tolerance) for function in functions]
+    if not counts or any(count is None for count in counts):
+        return None
+    return Lattice(box, tuple(max(each) for each in zip(*counts, strict=True)))  # type: ignore[misc]
 
-    None where they are not smooth enough.
-    """
+
+def _resolve(function: Function, box: Box, tolerance: float) -> list[int] | None:
     dim = len(box[0])
     centres = 2.0 * qmc.Halton(dim, scramble=False).random(_LINES) - 1.0
     counts = []
@@ -156,7 +154,7 @@ def resolve(function: Function, box: Box, tolerance: float) -> Lattice | None:
                 break
         else:
             return None
-    return Lattice(box, tuple(counts))
+    return counts
 
 
 def share_lines(points: np.ndarray, box: Box) -> bool:

@@ -38,14 +38,15 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
     count, scattered = energy.reduce(np.array([len(nodes), not share_lines(nodes, box)], float))
     if count * energy.size < _CHEAP or energy.size > _MOST:
         return None
-    lattice = resolve(energy.features, box, tolerance)
+    lattice = resolve([term.generators for term in energy.terms], box, tolerance)
     if lattice is None:
         return None
     work = len(lattice.points) * energy.size + lattice.work(int(count), lines=not scattered)
     if work > _SAVES * count * energy.size:
         return None
     S = energy.features(lattice.points)
-    error = lattice.error(energy.features, S, lines=not scattered)
+    points, found = lattice.probe(S, lines=not scattered)
+    error = energy.difference(found, energy.features(points))
     if not error <= _SURE * tolerance:
         return None
     return OnLattice(lattice, S, not scattered, error)
