@@ -6,7 +6,7 @@ from typing import Any
 
 from ddpde.report.folder import Content
 from ddpde.report.numerals import grouped, known, short, sig
-from ddpde.report.words import SPACES, changes, meshed, method, value
+from ddpde.report.words import LAWS, SPACES, changes, meshed, method, value
 
 Rows = list[tuple[str, str]]
 
@@ -60,6 +60,7 @@ def _discretisation(settings: dict[str, Any]) -> Rows:
         else (f"adaptive, relative tolerance {short(settings['rtol'])}")
     )
     space = SPACES.get(settings["space"], settings["space"])
+    space = LAWS.get(settings.get("method", ""), space)
     if changes(settings):
         space = space.replace("a fixed mesh", "a mesh that changes")
     return [

@@ -18,6 +18,12 @@ SPACES = {
     "eulerian": "discontinuous finite elements on a fixed mesh",
     "lagrangian": "finite elements on a mesh that moves with the flow",
 }
+# JKO methods that hold the law in a way of their own
+LAWS = {
+    "jko-quantile": "quantile functions",
+    "jko-quantile-midpoint": "quantile functions",
+    "jko-entropic": "densities at the vertices of a fixed mesh",
+}
 _SPACES_SHORT = {
     "eulerian": ("discontinuous finite elements", "a fixed mesh"),
     "lagrangian": ("finite elements", "a moving mesh"),
@@ -28,6 +34,9 @@ _METHODS = {
     "rk8": "explicit Runge–Kutta, Verner, order 8",
     "imex3": "additive Runge–Kutta, diffusion implicit, order 3",
     "imex4": "additive Runge–Kutta, diffusion implicit, order 4",
+    "jko-quantile": "JKO steps, exact in W₂, order 1",
+    "jko-quantile-midpoint": "JKO steps, exact in W₂, midpoint rule, order 2",
+    "jko-entropic": "JKO steps by debiased Sinkhorn iterations, order 1",
 }
 
 
@@ -50,6 +59,10 @@ def space(settings: dict[str, Any]) -> str:
     """A discretisation in words: finite elements of degree 3 on a fixed mesh of 96 intervals."""
     elements, mesh = _SPACES_SHORT.get(settings["space"], ("elements", "a mesh"))
     cells = meshed(settings)
+    law = LAWS.get(settings.get("method", ""))
+    if law is not None:
+        degree = f" of degree {settings['degree']} on" if law == "quantile functions" else " of"
+        return f"{law}{degree} {cells}"
     if changes(settings):
         return f"{elements} of degree {settings['degree']} on a mesh that changes, at first {cells}"
     return f"{elements} of degree {settings['degree']} on {mesh} of {cells}"

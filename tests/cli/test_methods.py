@@ -78,3 +78,11 @@ def test_mistakes_are_named(extra, line, tmp_path):
     with pytest.raises(ConfigError) as caught:
         case(tmp_path, CASE + extra)
     assert any(problem.startswith(line) for problem in caught.value.problems), caught.value
+
+
+def test_the_report_says_how_the_law_is_held(tmp_path):
+    text = CASE.replace("degree = 4", 'degree = 4\nmethod = "jko-quantile"\ndt = 0.1')
+    validate(case(tmp_path, text), tmp_path / "out")
+    page = report.write(tmp_path / "out").read_text()
+    assert "quantile functions of degree 4" in page
+    assert "fixed mesh" not in page
