@@ -20,6 +20,8 @@ SPACES = {
 }
 # JKO methods that hold the law in a way of their own
 LAWS = {
+    "jko": "minimising movements, lagged H⁻¹ metric, order 1",
+    "jko-upwind": "minimising movements, lagged H⁻¹ metric, upwind mobility, order 1",
     "jko-quantile": "quantile functions",
     "jko-quantile-midpoint": "quantile functions",
     "jko-entropic": "densities at the vertices of a fixed mesh",

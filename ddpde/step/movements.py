@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +15,11 @@ from petsc4py import PETSc
 from ddpde.energy import Energy
 from ddpde.flow.entropic import EntropicFlow
 from ddpde.flow.quantile import QuantileFlow
+from ddpde.flow.vertices import VertexFlow
 from ddpde.problem import Problem
 from ddpde.space import Law
 from ddpde.step.entropic import EntropicProximal
+from ddpde.step.jko import Lagged
 from ddpde.step.quantile import QuantileMidpoint, QuantileProximal
 from ddpde.step.stepper import OnStep
 
@@ -65,6 +68,8 @@ class Scheme:
 
 
 JKO_METHODS = {
+    "jko": Scheme(1, VertexFlow, Lagged),
+    "jko-upwind": Scheme(1, VertexFlow, partial(Lagged, upwind=True)),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
     "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),

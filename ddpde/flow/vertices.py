@@ -1,0 +1,221 @@
+"""A problem on the vertices of a mesh: finite volumes around them, for minimising movements.
+
+Elements of degree one with quadrature at the vertices: a vertex i has a mass m_i (volume), a pair
+ij of one cell a transmissibility a_ij = −∫ ∇φ_i·∇φ_j. On boxes of quadrilaterals or hexahedra this
+is the stencil of 5 or 7 points, on triangles that of the cotangents (Pinkall & Polthier 1993), on
+surfaces in space too. Where all a_ij ≥ 0, as on Delaunay triangulations, Σ a_ij M_ij (φ_i − φ_j)²
+is a metric on densities (Maas 2011) and JKO steps keep their structure.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from itertools import combinations
+
+import basix
+import basix.ufl
+import numpy as np
+from dolfinx import fem
+from dolfinx import mesh as dmesh
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from ddpde.comm import sum_over_ranks
+from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
+from ddpde.errors import MeshError, ProblemError
+from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
+from ddpde.problem import Problem
+from ddpde.space import Law, gather
+from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
+
+_NEGATIVE = 0.05  # of a vertex's own stiffness: what a pair's transmissibility may fall below 0
+_SIMPLICES = ("interval", "triangle", "tetrahedron")
+
+
+class VertexFlow:
+    """State: the densities of the vertices that this rank owns (n,).
+
+    masses (n,): volumes of the owned vertices. pairs (e, 2): global vertex numbers of the pairs
+    in this rank's cells, with this rank's part of a_ij in `transmissibility` (e,); what they
+    reach beyond the owned vertices is in `reached`, local numbers in `local_pairs`.
+    """
+
+    def __init__(
+        self, problem: Problem, mesh: dmesh.Mesh, degree: int = 1, tolerance: float = TOLERANCE
+    ) -> None:
+        check_mesh(problem, mesh)
+        if any(period is not None for period in problem.periods):
+            raise ProblemError(
+                "JKO steps have no periodic coordinates", "use a method of lines, method = 'auto'"
+            )
+        self.problem, self.mesh, self.comm = problem, mesh, mesh.comm
+        self.temperature = problem.temperature
+        self.cell = mesh.topology.cell_name()
+        self._vertices = fem.functionspace(mesh, ("Lagrange", 1))
+        index = self._vertices.dofmap.index_map
+        self.size = index.size_local
+        self.first, self.total = index.local_range[0], index.size_global
+        self.local_shape = (self.size,)
+        self.reached = index.local_to_global(
+            np.arange(self.size + index.num_ghosts, dtype=np.int32)
+        )
+        self._exchange = PETSc.Vec().createGhost(
+            self.reached[self.size :].astype(PETSc.IntType), (self.size, None), comm=self.comm
+        )
+        self._build()
+        self.points = self._positions[: self.size]
+        box = bounding_box(mesh)
+        reduce = partial(sum_over_ranks, self.comm)
+        self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
+        check_memory(self.comm, self.size, self.energy.size, 200 * self.size)
+        found = on_lattice(self.energy, self.points, box, tolerance)
+        self.features = NodalFeatures(self.energy, self.points, found)
+        self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
+        self.local_energy = self.energy.local(self.points)
+        if not (self.features.finite and np.isfinite(self.local_energy).all()):
+            raise ProblemError("the energy is not finite on the mesh", "shrink the mesh")
+        self.state = self._initial()
+
+    def predictions(self, density: np.ndarray) -> np.ndarray:
+        """The means f of the energy's features under densities (n,)."""
+        return self.features.predictions(self.masses * density)
+
+    def free_energy(self, density: np.ndarray) -> float:
+        """F + T ∫ ρ log ρ + ∫ h(ρ)."""
+        return self._energies(density)[1]
+
+    def shared(self, owned: np.ndarray) -> np.ndarray:
+        """Values (n, …) at the owned vertices, with those of the ghosts after them."""
+        if self.comm.size == 1:
+            return owned
+        columns = owned.reshape(len(owned), -1)
+        out = np.empty((len(self.reached), columns.shape[1]))
+        for j, column in enumerate(columns.T):
+            with self._exchange.localForm() as form:
+                form.array[: self.size] = column
+            self._exchange.ghostUpdate(PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
+            with self._exchange.localForm() as form:
+                out[:, j] = form.array_r
+        return out.reshape(-1, *owned.shape[1:])
+
+    def gathered(self, parts: np.ndarray) -> np.ndarray:
+        """The sum over all ranks, at the owned vertices, of parts (n and ghosts, …)."""
+        if self.comm.size == 1:
+            return parts
+        columns = parts.reshape(len(parts), -1)
+        out = np.empty((self.size, columns.shape[1]))
+        for j, column in enumerate(columns.T):
+            with self._exchange.localForm() as form:
+                form.array[:] = column
+            self._exchange.ghostUpdate(PETSc.InsertMode.ADD, PETSc.ScatterMode.REVERSE)
+            out[:, j] = self._exchange.array_r
+        return out.reshape(self.size, *parts.shape[1:])
+
+    def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
+        density = u.getArray(readonly=True)
+        risk, free_energy = self._energies(density)
+        carried = self.masses * density
+        mass, rim = sum_over_ranks(self.comm, np.array([carried.sum(), carried[self._rim].sum()]))
+        return {
+            "risk": risk,
+            "free_energy": free_energy,
+            "mass": mass,
+            "minimum": self.comm.allreduce(float(density.min(initial=np.inf)), MPI.MIN),
+            "boundary_mass": rim,
+        }
+
+    def law(self, t: float, u: PETSc.Vec) -> Law | None:
+        owned = self.mesh.topology.index_map(self.mesh.topology.dim).size_local
+        dofs = self._vertices.dofmap.list[:owned]
+        at_corners = tabulate(legendre(self.cell, 1), self._corners)
+        values = self.shared(u.getArray(readonly=True))[dofs] @ np.linalg.inv(at_corners).T
+        original = self.mesh.topology.original_cell_index[:owned]
+        parts = gather(self.comm, original, self._positions[dofs], values)
+        return Law(t, self.cell, 1, 1, *parts) if parts else None
+
+    @cached_property
+    def _corners(self) -> np.ndarray:
+        return np.asarray(basix.geometry(basix.CellType[self.cell]))
+
+    def _build(self) -> None:
+        """Volumes of vertices and transmissibilities of pairs, from this rank's own cells."""
+        mesh = self.mesh
+        tdim = mesh.topology.dim
+        owned = mesh.topology.index_map(tdim).size_local
+        dofs = self._vertices.dofmap.list[:owned]
+        self._positions = self._vertices.tabulate_dof_coordinates()[:, : mesh.geometry.dim]
+        corners = self._corners
+        if self.cell in _SIMPLICES:
+            at, weight = corners.mean(axis=0, keepdims=True), 1.0 / np.prod(range(1, tdim + 1))
+        else:
+            at, weight = corners, 0.5**tdim
+        shape, slope = tabulate(basix.ufl.element("Lagrange", self.cell, 1), at, derivatives=1)
+        jacobian = np.einsum("aqn,cng->cqga", slope, self._positions[dofs])
+        volume = jacobian_determinant(jacobian) * weight
+        gram = np.einsum("cqga,cqgb->cqab", jacobian, jacobian)
+        metric = np.linalg.inv(gram) * volume[..., None, None]
+        stiffness = np.einsum("cqab,aqi,bqj->cij", metric, slope, slope, optimize=True)
+        lumped = np.bincount(
+            dofs.ravel(), weights=(volume @ shape).ravel(), minlength=len(self.reached)
+        )
+        self.masses = self.gathered(lumped)
+        firsts, seconds = np.array(list(combinations(range(dofs.shape[1]), 2))).T
+        ends = np.sort(
+            np.stack([dofs[:, firsts].ravel(), dofs[:, seconds].ravel()], axis=1), axis=1
+        )
+        key = ends[:, 0].astype(np.int64) * len(self.reached) + ends[:, 1]
+        unique, inverse = np.unique(key, return_inverse=True)
+        part = np.bincount(inverse, weights=-stiffness[:, firsts, seconds].ravel())
+        pairs = np.stack(np.divmod(unique, len(self.reached)), axis=1)
+        kept = np.abs(part) > 1e-12 * np.abs(part).max(initial=0.0)
+        self.local_pairs, self.transmissibility = pairs[kept], part[kept]
+        self.pairs = self.reached[self.local_pairs]
+        self._check_weights()
+        self._rim = self._rim_vertices()
+
+    def _check_weights(self) -> None:
+        matrix = PETSc.Mat().createAIJ(((self.size, None), (self.size, None)), comm=self.comm)
+        i, j = self.pairs.T.astype(PETSc.IntType)
+        matrix.setPreallocationCOO(np.concatenate([i, j]), np.concatenate([j, i]))
+        matrix.setValuesCOO(np.tile(self.transmissibility, 2))
+        starts, _, values = matrix.getValuesCSR()
+        rows = np.repeat(np.arange(self.size), np.diff(starts))
+        own = np.bincount(rows, weights=np.abs(values), minlength=self.size)
+        worst = (values / own[rows]).min(initial=0.0)
+        matrix.destroy()
+        if self.comm.allreduce(float(worst), MPI.MIN) < -_NEGATIVE:
+            raise MeshError(
+                "JKO steps need a mesh without obtuse pairs (Delaunay): two vertices repel each "
+                f"other by {-worst:.2g} of their stiffness",
+                "take quadrilaterals or a Delaunay mesh of better shape",
+            )
+
+    def _rim_vertices(self) -> np.ndarray:
+        """Owned vertices on the artificial boundary: natural ends of coordinates do not count."""
+        tdim = self.mesh.topology.dim
+        self.mesh.topology.create_connectivity(tdim - 1, tdim)
+        facets = dmesh.exterior_facet_indices(self.mesh.topology)
+        centres = dmesh.compute_midpoints(self.mesh, tdim - 1, facets)[:, : self.mesh.geometry.dim]
+        artificial = np.all(centres > np.asarray(self.problem.lower) + 1e-12, axis=1)
+        dofs = fem.locate_dofs_topological(self._vertices, tdim - 1, facets[artificial])
+        return dofs[dofs < self.size]
+
+    def _energies(self, density: np.ndarray) -> tuple[float, float]:
+        """Risk and free energy."""
+        f = self.predictions(density)
+        local = self.masses @ (density * self.local_energy)
+        if self.temperature > 0:
+            local += self.temperature * entropy(density, self.masses)
+        internal = self.problem.internal
+        if internal is not None and internal.smooth:
+            local += self.masses @ internal.value(density)
+        local = self.comm.allreduce(float(local))
+        return self.energy.risk(f), self.energy.nonlocal_energy(f) + local
+
+    def _initial(self) -> PETSc.Vec:
+        density = self.problem.initial_density(self.points)
+        mass = self.comm.allreduce(float(self.masses @ density))
+        self.truncated_mass = check_mass(mass)
+        u = PETSc.Vec().createMPI((self.size, None), comm=self.comm)
+        u.setArray(density / mass)
+        return u
