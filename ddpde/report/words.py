@@ -20,8 +20,8 @@ SPACES = {
 }
 # JKO methods that hold the law in a way of their own
 LAWS = {
-    "jko": "minimising movements, lagged H⁻¹ metric, order 1",
-    "jko-upwind": "minimising movements, lagged H⁻¹ metric, upwind mobility, order 1",
+    "jko": "densities at the vertices of a fixed mesh",
+    "jko-upwind": "densities at the vertices of a fixed mesh",
     "jko-quantile": "quantile functions",
     "jko-quantile-midpoint": "quantile functions",
     "jko-entropic": "densities at the vertices of a fixed mesh",
@@ -36,6 +36,8 @@ _METHODS = {
     "rk8": "explicit Runge–Kutta, Verner, order 8",
     "imex3": "additive Runge–Kutta, diffusion implicit, order 3",
     "imex4": "additive Runge–Kutta, diffusion implicit, order 4",
+    "jko": "JKO steps in the lagged H⁻¹ metric, order 1",
+    "jko-upwind": "JKO steps in the lagged H⁻¹ metric, upwind mobility, order 1",
     "jko-quantile": "JKO steps, exact in W₂, order 1",
     "jko-quantile-midpoint": "JKO steps, exact in W₂, midpoint rule, order 2",
     "jko-entropic": "JKO steps by debiased Sinkhorn iterations, order 1",
