@@ -112,12 +112,15 @@ class AcceptanceSection(Section):
     level: float = optional(gt=0, lt=1)
     w1_over_floor: Positive = optional()
     w1_tolerance: float = optional(ge=0)
+    limit: Literal["law", "random"] = optional()
 
 
 class ReferenceFile(Section):
     """reference.json: risk, and mean of the first coordinate, at some times; where it is from.
 
     finite_risk: a row for each of `widths`, the expected risk of networks of that width.
+    common_noise: at the last time, the part of the standard deviation over replicas of the mean of
+    the first coordinate that no width removes, and its own error.
     """
 
     source: str = optional()
@@ -126,6 +129,7 @@ class ReferenceFile(Section):
     mean: tuple[float, ...] = optional()
     widths: tuple[Count, ...] = optional(min_length=1)
     finite_risk: tuple[tuple[float, ...], ...] = optional(min_length=1)
+    common_noise: tuple[float, float] = optional()
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -89,12 +89,12 @@ def _system(
         if key not in known:
             homes = [k for k, s in _SYSTEMS.items() if key in {f.name for f in fields(s)}]
             reader.say(f"particles.{key}", f'not of system "{name}", but of {", ".join(homes)}')
-    if name == "diffusion" and "scale" not in given:
+    if name == "diffusion" and "scale" not in given and problem.noise is None:
         reader.say("particles.scale", 'missing; system "diffusion" needs it')
     if reader.problems or step is None:
         return None
     try:
-        system = kind(**given)
+        system = kind(**given).resolved(problem)
         for width in section.widths:
             size = step.step_size(width) if isinstance(step, Regime) else step
             system.check(problem, section.batch or 1, size)

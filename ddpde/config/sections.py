@@ -240,8 +240,8 @@ def _reference(reader: Reader, name: str, times: Sequence[float]) -> Table | Non
         return None
     section = reader.read(ReferenceFile, reader.clean(data, name), name)
     reader.need(data, name, "source", "times")
-    if not {"risk", "mean", "finite_risk"} & set(data):
-        reader.say(name, "has neither risk nor mean nor finite_risk")
+    if not {"risk", "mean", "finite_risk", "common_noise"} & set(data):
+        reader.say(name, "has neither risk nor mean nor finite_risk nor common_noise")
     for quantity in ("risk", "mean"):
         values = getattr(section, quantity)
         if values is not None and section.times and len(values) != len(section.times):

@@ -22,7 +22,7 @@ from ddpde.errors import ProblemError
 from ddpde.flow.diffusion import NeighbourMatrix, Tensor, stiffness_blocks
 from ddpde.flow.transport import Velocity
 from ddpde.problem import Problem, SGDNoise
-from ddpde.problem.problem import constant
+from ddpde.problem.schedules import constant
 from ddpde.space import CellQuadrature, Facets, Space
 from ddpde.space.quadrature import tabulate
 

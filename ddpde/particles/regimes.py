@@ -8,16 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddpde.errors import ProblemError
-
-
-@dataclass(frozen=True)
-class PowerDecay:
-    """The schedule ξ(t) = (1 + t)^{−alpha}."""
-
-    alpha: float
-
-    def __call__(self, t: float) -> float:
-        return (1.0 + t) ** -self.alpha
+from ddpde.problem.schedules import PowerDecay
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ddpde.particles.meanfield import LawPath
 from ddpde.particles.ranks import Ranks
 from ddpde.particles.systems import SGD, Langevin, System
 from ddpde.problem import Problem
-from ddpde.problem.problem import constant
+from ddpde.problem.schedules import constant
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -29,6 +29,7 @@ from ddpde.problem.mixture import gaussian_mixture
 from ddpde.problem.noise import SGDNoise
 from ddpde.problem.problem import Problem
 from ddpde.problem.reductions import Radial
+from ddpde.problem.schedules import PowerDecay, constant
 from ddpde.problem.units import RidgeUnit
 
 # Mei, Montanari & Nguyen 2018: the ramp of Figures 1-2 and the dented one of Figure 4
@@ -69,14 +70,18 @@ def erf_teacher(
     label_noise: float = 0.0,
     loss: Literal["squared", "half_squared"] = "squared",
     sgd_noise: float = 0.0,
+    alpha: float = 0.0,
 ) -> Problem:
     """One weight, σ = erf(wx/√2), x ~ N(0, 1), teacher (σ₁ + σ₃)/2: closed-form potentials.
 
     sgd_noise: scale of the noise of SGD that its limit keeps, γ^{1/(1−α)}/M for batch M (De
-    Bortoli et al. 2020, β = 1; their loss is the half squared one).
+    Bortoli et al. 2020, β = 1; their loss is the half squared one); alpha: of the schedule
+    (1 + t)^−alpha.
     """
     if loss not in ("squared", "half_squared"):
         raise ProblemError(f"loss = {loss!r}: squared or half_squared")
+    if not 0 <= alpha < 1:
+        raise ProblemError(f"alpha = {alpha}: must lie in [0, 1)")
     if not sgd_noise >= 0:
         raise ProblemError(f"sgd_noise = {sgd_noise}: must be >= 0")
 
@@ -89,6 +94,7 @@ def erf_teacher(
         data=GaussianInputs(1, teacher, label_noise, quadrature_points=200),
         loss=LOSSES[loss],
         noise=SGDNoise(sgd_noise) if sgd_noise else None,
+        schedule=PowerDecay(alpha) if alpha else constant,
         initial=GaussianLaw((mean,), (std,)),
         temperature=temperature,
         ridge=ridge,
@@ -100,6 +106,7 @@ def erf_teacher(
             "label_noise": label_noise,
             "loss": loss,
             "sgd_noise": sgd_noise,
+            "alpha": alpha,
         },
     )
 

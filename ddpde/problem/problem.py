@@ -15,12 +15,8 @@ from ddpde.problem.internal import InternalEnergy
 from ddpde.problem.losses import Loss, Squared
 from ddpde.problem.noise import Noise, SGDNoise
 from ddpde.problem.reductions import Reduction
+from ddpde.problem.schedules import constant
 from ddpde.problem.units import Unit
-
-
-def constant(t: float) -> float:
-    """The schedule ξ = 1."""
-    return 1.0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ddpde.problem.problem import constant
+from ddpde.problem.schedules import constant
 from ddpde.report.folder import Content
 from ddpde.report.numerals import listed
 

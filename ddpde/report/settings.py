@@ -35,10 +35,11 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
         "level": "probability of a false alarm against the networks",
         "w1_over_floor": "W₁ over its floor",
         "w1_tolerance": "W₁ that always passes",
+        "limit": "Limit of the particles",
     }
     accepted = summary["case"]["acceptance"]
     if not content.network:
-        unused = ("level", "w1_over_floor", "w1_tolerance")
+        unused = ("level", "w1_over_floor", "w1_tolerance", "limit")
         accepted = {k: v for k, v in accepted.items() if k not in unused}
     out.append(
         (

@@ -15,7 +15,7 @@ from scipy.integrate import IntegrationWarning, quad
 from scipy.optimize import brentq
 
 from ddpde.errors import ProblemError
-from ddpde.problem.problem import constant
+from ddpde.problem.schedules import constant
 
 
 class Clock:

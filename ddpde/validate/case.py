@@ -71,7 +71,8 @@ class Acceptance:
     cross_check_rtol: the same for the cross-check; level: family-wise probability of a false
     alarm in the comparison with particles; w1_over_floor: allowed ratio of the mean W1 distance
     at the largest width to that of as many independent draws of the PDE's law; w1_tolerance: a
-    distance that passes whatever that floor.
+    distance that passes whatever that floor; limit: "law" where the particles are to tend to the
+    PDE's law, "random" where they are to differ from it by noise common to all of them.
     """
 
     reference_rtol: float = 1e-3
@@ -79,6 +80,7 @@ class Acceptance:
     level: float = 0.01
     w1_over_floor: float = 2.0
     w1_tolerance: float = 0.0
+    limit: str = "law"
 
 
 @dataclass(frozen=True)

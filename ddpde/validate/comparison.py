@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ddpde.compare import (
     Extrapolation,
     Rate,
+    Scatter,
     SlicedW1,
     extrapolate,
     fit_rate,
     floor,
     half_width,
     law_energy,
+    scatter,
 )
 from ddpde.run import Trajectory
 from ddpde.space import Law, Recipe
@@ -36,7 +38,9 @@ class Comparison:
     w1, w1_half: distance of each replica's particles to the law; floor, floor_high: mean and
     97.5 % quantile of the same for independent draws. mean_gap, mean_half (n_widths, n_times, k).
     deterministic (n_times): mesh + time + truncation + step-size error of the risk.
-    finite_risk: mean risk of the networks themselves; step_bias (n_times): what the step changes.
+    common_noise (n_times): variance over replicas of the first coordinate's mean, split into what
+    falls with N and what does not. finite_risk: mean risk of the networks themselves;
+    step_bias (n_times): what the step changes.
     """
 
     widths: np.ndarray
@@ -59,6 +63,7 @@ class Comparison:
     finite_risk: np.ndarray
     step_bias: np.ndarray
     beginning: Beginning | None = None
+    common_noise: list[Scatter] = field(default_factory=list)
     spread: Spread | None = None
 
 
@@ -98,6 +103,7 @@ def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: 
         step_bias_ratio=np.abs(bias) / chance,
         finite_risk=experiments.risk.mean(axis=-1),
         step_bias=bias,
+        common_noise=_scatter(widths, mean[..., 0]),
         beginning=beginning(
             pde.problem,
             pde.laws[0],
@@ -107,6 +113,15 @@ def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: 
             [c[0] for c in experiments.coordinates],
         ),
     )
+
+
+def _scatter(widths: np.ndarray, mean: np.ndarray) -> list[Scatter]:
+    """How replicas' means of the first coordinate (n_widths, n_times, R) differ, at each time."""
+    if len(widths) < 2:
+        return []
+    replicas = mean.shape[-1]
+    apart = (mean - mean.mean(axis=-1, keepdims=True)) * np.sqrt(replicas / (replicas - 1))
+    return [scatter(widths, apart[:, i]) for i in range(mean.shape[1])]
 
 
 def observed(run: Trajectory) -> np.ndarray:

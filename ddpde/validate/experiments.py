@@ -61,8 +61,12 @@ def run_experiments(problem: Problem, plan: ParticlePlan, times: np.ndarray) -> 
 def _train(
     problem: Problem, plan: ParticlePlan, width: int, times: np.ndarray, longer: int = 1
 ) -> Ensemble:
-    """Steps `longer` than planned, where their bias is measured."""
+    """Steps `longer` than planned, where their bias is measured.
+
+    Where the problem keeps SGD's noise, the batch grows with the step: the noise is the same.
+    """
     step_size = plan.step(width) * longer
+    batch = plan.batch * longer if problem.noise is not None else plan.batch
     steps = times[-1] / step_size
     with progress(f"particles, N = {width}, step {step_size:g}") as bar:
         return train(
@@ -73,7 +77,7 @@ def _train(
             times=times,
             seed=plan.seed,
             system=plan.system,
-            batch=plan.batch,
+            batch=batch,
             dtype=plan.dtype,
             progress=lambda done: bar.to(done / steps if steps else 1.0),
         )

@@ -77,7 +77,10 @@ def judge(case: Case, solutions: Solutions, comparison: Comparison | None) -> Ve
         checks.append(_methods_agree(case, solutions))
     checks += _other_methods(case, solutions)
     if comparison is not None:
-        checks += against_particles(case, comparison)
+        if case.acceptance.limit == "random":
+            checks += _random_limit(case, comparison)
+        else:
+            checks += against_particles(case, comparison)
         if case.reference is not None and "finite_risk" in case.reference:
             checks.append(_finite_risk(case, case.reference, comparison))
         if comparison.spread is not None:
@@ -161,6 +164,37 @@ def _fluctuations(case: Case, spread: Spread, comparison: Comparison) -> Check:
         f"t = {comparison.times[worst[0]]:g}; in units of what chance explains"
     )
     return Check("fluctuations", float(misfit[worst]), 1.0, detail)
+
+
+def _random_limit(case: Case, comparison: Comparison) -> list[Check]:
+    """Noise that all particles share, named, and a law that is not the PDE's."""
+    found, accepted = comparison.common_noise[-1], case.acceptance
+    sure = stats.norm.ppf(1 - accepted.level) * found.common_se
+    times = f"t = {comparison.times[-1]:g}"
+    over = float(comparison.w1[-1, -1] / comparison.floor[-1, -1])
+    checks = [
+        Check(
+            "noise common to all particles",
+            float(sure / found.common) if found.common > 0 else np.inf,
+            1.0,
+            f"{times}: {found}; what chance explains, over the part that does not fall with N",
+        ),
+        Check(
+            "another law than the PDE's",
+            accepted.w1_over_floor / over,
+            1.0,
+            f"{times}, N = {comparison.widths[-1]}: W₁ is {over:.3g} times that of independent "
+            "draws; the bound over it",
+        ),
+    ]
+    if case.reference is not None and "common_noise" in case.reference:
+        wanted, error = case.reference["common_noise"]
+        level = float(np.sqrt(max(found.common, 0.0)))
+        chance = np.hypot(error, found.common_se / max(2 * level, 1e-300))
+        excess = abs(level - wanted) / (stats.norm.ppf(1 - accepted.level / 2) * chance)
+        detail = f"{times}: {level:.3g} against {wanted:g} ± {error:g}; in units of chance"
+        checks.append(Check("size of the common noise", float(excess), 1.0, detail))
+    return checks
 
 
 def _methods_agree(case: Case, solutions: Solutions) -> Check:
