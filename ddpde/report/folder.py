@@ -82,6 +82,16 @@ class Content:
         return bool(np.any(self.history.get("risk", 0.0)))
 
     @property
+    def quantity(self) -> str:
+        """What particles are compared in: the risk of networks, else the energy without entropy."""
+        return "risk" if self.network else "energy"
+
+    @property
+    def systems(self) -> str:
+        """What the particles are, in the plural."""
+        return "networks" if self.network else "particle systems"
+
+    @property
     def periods(self) -> list[float | None]:
         """The length of each mesh coordinate that is a circle, as far as it is known."""
         known = self.problem.periods if self.problem is not None else ()

@@ -111,7 +111,7 @@ def _networks(summary: dict[str, Any]) -> Rows:
     rows = [
         ("Widths N", ", ".join(map(grouped, plan["widths"]))),
         ("Replicas", str(plan["replicas"])),
-        ("Step ε", short(plan["step_size"])),
+        ("Step ε", ", ".join(map(short, plan["step_sizes"]))),
         ("Batch", str(plan["batch"])),
         ("Arithmetic", plan["dtype"]),
         ("Seed", str(plan["seed"])),

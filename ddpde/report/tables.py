@@ -196,7 +196,7 @@ def _means(content: Content) -> Table | None:
         if has_reference:
             head.append("reference")
         if comparison is not None:
-            head.append(f"networks − PDE, N = {comparison['widths'][-1]}")
+            head.append(f"{content.systems} − PDE, N = {comparison['widths'][-1]}")
     for i, t in enumerate(content.times):
         row = [short(t)]
         for j in axes:
@@ -246,8 +246,9 @@ def _rates(content: Content) -> Table:
         "Risk gap over the width",
         head,
         rows,
-        "Mean risk of the networks minus risk of the PDE, ± the half width of the 95 % interval "
-        "over replicas; not resolved where it is smaller than that and the error budget together. "
+        f"Mean {content.quantity} of the {content.systems} minus that of the PDE, ± the half width "
+        "of the 95 % interval over replicas; not resolved where it is smaller than that and the "
+        "error budget together. "
         "Slope of log |gap| over log N with its 95 % bootstrap interval, expected −1; given only "
         "where every gap is resolved.",
     )
@@ -273,7 +274,7 @@ def _distances(content: Content) -> Table:
     name = distance(content)
     return Table(
         f"{name[0].upper()}{name[1:]} to the PDE’s law, N = {width}",
-        ["t", "networks", "floor", "97.5 % quantile", "networks / floor", "slope in N"],
+        ["t", content.systems, "floor", "97.5 % quantile", "ratio to floor", "slope in N"],
         rows,
         "Floor: mean distance of N independent draws of the PDE’s law from that law; the quantile "
         "is that of a single draw. ± the half width of the 95 % interval over replicas. Slope over "

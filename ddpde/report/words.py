@@ -127,10 +127,27 @@ def abstract(content: Content) -> str:
     resolved = abs(gap) > half + comparison["deterministic"][-1]
     outcome = "is" if resolved else "is not resolved:"
     return (
-        f"{start}, and set against {replicas} of networks of {span} units trained by stochastic "
-        f"gradient descent; at {end} the risk of the PDE is {value}, and the gap to the networks, "
-        f"{what}, {outcome} {pm(gap, half, signed=True)}."
+        f"{start}, and set against {replicas} of {_simulated(content, span)}; at {end} the "
+        f"{quantity} of the PDE is {value}, and the gap of the {content.quantity} to the "
+        f"{content.systems}, {what}, {outcome} {pm(gap, half, signed=True)}."
     )
+
+
+def _simulated(content: Content, span: str) -> str:
+    system = content.case["particles"].get("system") or "SGD"
+    what = f"networks of {span} units" if content.network else f"systems of {span} particles"
+    for name, how in _SYSTEMS.items():
+        if str(system).startswith(name):
+            return f"{what} {how}"
+    return what
+
+
+_SYSTEMS = {
+    "SGD": "trained by stochastic gradient descent",
+    "Langevin": "that follow Langevin dynamics",
+    "Diffusion": "that follow the diffusion with SGD’s noise",
+    "GradientFlow": "that follow the gradient flow",
+}
 
 
 def _unknown(content: Content) -> str:

@@ -18,7 +18,7 @@ import ddpde
 from ddpde.compare import law_risk, prediction
 from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
-from ddpde.validate.case import Case
+from ddpde.validate.case import Case, ParticlePlan
 from ddpde.validate.comparison import Comparison, compare, observed
 from ddpde.validate.experiments import Experiments, run_experiments
 from ddpde.validate.kept import fingerprint
@@ -195,10 +195,16 @@ def _described(case: Case) -> dict[str, Any]:
         "mesh": dataclasses.asdict(case.mesh),
         "options": dataclasses.asdict(case.options),
         "times": case.times,
-        "particles": dataclasses.asdict(case.particles) if case.particles else None,
+        "particles": _plan(case.particles) if case.particles else None,
         "acceptance": dataclasses.asdict(case.acceptance),
         "source": str(case.source.name) if case.source else None,
     }
+
+
+def _plan(plan: ParticlePlan) -> dict[str, Any]:
+    """With the step sizes that occur, and the system by its name."""
+    steps = sorted({plan.step(n) for n in plan.widths}, reverse=True)
+    return {**dataclasses.asdict(plan), "system": str(plan.system or "SGD()"), "step_sizes": steps}
 
 
 def _environment() -> dict[str, Any]:

@@ -35,7 +35,7 @@ def figure(content: Content) -> Figure | None:
     limits = values[values > 0].min() / 1.5, values.max() * 1.4
     panels = [_panel(comparison, i, times[i], limits) for i in indices]
     legend = [
-        (swatch("errorbar", INK), "networks, mean with 95 % interval"),
+        (swatch("errorbar", INK), f"{content.systems}, mean with 95 % interval"),
         (swatch("line", PDE), "floor: independent draws of the PDE’s law"),
         (swatch("bar", "#ffffff", fill="#c3d6e6"), "floor up to the 97.5 % quantile of a draw"),
         (swatch("dash", MUTED), "guide, slope −½"),
@@ -44,7 +44,7 @@ def figure(content: Content) -> Figure | None:
     name = distance(content)
     reached = listed([f"{r} at t = {short(t)}" for r, t in zip(ratio, times[indices], strict=True)])
     caption = (
-        f"{name[0].upper()}{name[1:]} between the particles of a network and the PDE’s law, mean "
+        f"{name[0].upper()}{name[1:]} between the particles and the PDE’s law, mean "
         "over replicas, both axes logarithmic and shared. Floor: the "
         "distance that N independent draws of the law itself have from it; particles that interact "
         "can come a little closer. "

@@ -62,8 +62,8 @@ def figure(content: Content) -> Figure | None:
     ]
     left_out = resolved[:, indices].size - int(resolved[:, indices].sum())
     caption = (
-        "Mean risk of the networks minus risk of the PDE over the width N, both axes logarithmic "
-        f"and shared. Slope: {'; '.join(fitted)}. "
+        f"Mean {content.quantity} of the {content.systems} minus that of the PDE over N, both axes "
+        f"logarithmic and shared. Slope: {'; '.join(fitted)}. "
     )
     if left_out:
         caption += (
@@ -72,8 +72,8 @@ def figure(content: Content) -> Figure | None:
             "and say nothing about agreement below that. A slope is given only where every gap "
             "is resolved. "
         )
-    caption += "Independent neurons give slope −1 exactly."
-    return Figure("gaps", "Risk gap over the width", caption, panels, legend)
+    caption += "Independent particles give slope −1 exactly."
+    return Figure("gaps", f"Gap of the {content.quantity} over N", caption, panels, legend)
 
 
 def slope(comparison: dict[str, Any], i: int) -> dict[str, float] | None:
