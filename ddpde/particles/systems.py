@@ -5,6 +5,7 @@ A system declares what a step consists of; `train` is the same for all of them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ NOISES = ("common", "independent")
 
 
 @dataclass(frozen=True)
-class System:
+class System(ABC):
     """What `train` asks of a system. State of one replica: an array (rows, N), θ (D, N) first."""
 
     integral_rates: ClassVar[bool] = False  # s_k = ∫ ξ over the step instead of ε ξ(kε)
@@ -56,9 +57,9 @@ class System:
         """A function of a replica's key: its state at t = 0."""
         return initial_parameters(law, width, dtype)
 
+    @abstractmethod
     def advance(self, terms: Terms, batch: int) -> Advance:
         """See `ddpde.particles.recursion.advance`."""
-        raise NotImplementedError
 
     def samples(self, problem: Problem, batch: int, width: int) -> int:
         """Samples that a neuron's gradient is taken on in a step: what a step costs."""
