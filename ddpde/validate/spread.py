@@ -37,7 +37,7 @@ class Spread:
         return np.maximum(ratio / high, low / ratio)
 
 
-def predict(case: Case) -> Fluctuations | None:
+def predicted_fluctuations(case: Case) -> Fluctuations | None:
     """The prediction for a case that asks for it, on its fixed mesh; collective."""
     if case.particles is None or not case.particles.fluctuations:
         return None

@@ -16,6 +16,7 @@ from mpi4py import MPI
 
 import ddpde
 from ddpde.compare import law_risk, prediction
+from ddpde.particles import predict
 from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case, ParticlePlan
@@ -23,7 +24,7 @@ from ddpde.validate.comparison import Comparison, compare, observed
 from ddpde.validate.experiments import Experiments, run_experiments
 from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
-from ddpde.validate.spread import predict, spread
+from ddpde.validate.spread import predicted_fluctuations, spread
 from ddpde.validate.verdict import Verdict, judge
 
 _LIBRARIES = ("dolfinx-solver-real", "fenics-dolfinx", "jax", "numpy", "scipy", "scikit-learn")
@@ -40,7 +41,7 @@ def validate(case: Case, folder: str | Path | None = None) -> Verdict:
     comm = MPI.COMM_WORLD
     path = Path(folder) if folder is not None else None
     solutions = solve_case(case, folder=path)
-    predicted = predict(case)
+    predicted = predicted_fluctuations(case)
     verdict = None
     if comm.rank == 0:
         experiments = comparison = None
@@ -141,7 +142,7 @@ def _on_data(
         grids |= {
             "axis": axis,
             "decision": prediction(problem, law, grid).reshape(121, 121),
-            "network_decision": problem.unit(grid, network).mean(axis=0).reshape(121, 121),
+            "network_decision": predict(problem, network, grid).reshape(121, 121),
         }
     return out, grids
 
@@ -150,7 +151,7 @@ def _network_errors(problem: Problem, experiments: Experiments, data: DataSet) -
     """Error (n_widths, replicas) of the networks at the last time; problems without reduction."""
     return np.array(
         [
-            [_error(problem.unit(data.x, theta).mean(axis=0), data.y) for theta in c[-1]]
+            [_error(f, data.y) for f in predict(problem, c[-1], data.x)]
             for c in experiments.coordinates
         ]
     )
