@@ -1,7 +1,8 @@
-"""Order of convergence in space: L1 error against the exact Gaussian solution."""
+"""Order of convergence in space: L1 error against exact solutions; all of it in docs/orders.md."""
 
 import numpy as np
 import pytest
+import rings
 from gaussians import l1_error, linear_neuron
 
 import ddpde
@@ -35,6 +36,33 @@ def test_cube():
     meshes = [ddpde.box([-2.5] * 3, [2.5] * 3, cells=[n] * 3) for n in (4, 8)]
     found = slopes(linear_neuron(3, temperature=0.2), meshes, 2, 0.05, 1e-4)
     assert found[-1] > 2.7, found
+
+
+SMOOTH = {
+    ("interval", 1): (16, 32, 64),
+    ("interval", 2): (16, 32, 64),
+    ("interval", 3): (16, 32, 64),
+    ("interval", 4): (16, 24, 32),
+    ("interval", 5): (16, 24, 32),
+    ("quadrilateral", 1): (8, 16, 32),
+    ("quadrilateral", 2): (8, 16, 32),
+    ("quadrilateral", 3): (8, 16, 24),
+    ("quadrilateral", 4): (8, 12, 16),
+    ("triangle", 1): (8, 16, 32),
+    ("triangle", 2): (8, 16, 32),
+    ("triangle", 3): (8, 16, 24),
+    ("triangle", 4): (8, 12, 16),
+    ("hexahedron", 1): (4, 8, 12),
+    ("hexahedron", 2): (4, 8, 12),
+}
+
+
+@pytest.mark.parametrize(("cell", "degree"), SMOOTH)
+def test_smooth_and_resolved(cell, degree):
+    counts = SMOOTH[cell, degree]
+    t, rtol = {"interval": (1.0, 1e-12), "hexahedron": (0.3, 1e-7)}.get(cell, (0.5, 1e-9))
+    found = rings.slopes(rings.l1_errors(cell, degree, counts, t, rtol), counts)
+    assert np.all(np.abs(found[-2:] - degree - 1) < 0.1), found
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3])

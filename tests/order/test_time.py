@@ -5,20 +5,27 @@ import pytest
 from gaussians import linear_neuron
 
 import ddpde
+from ddpde.problem.catalogue import erf_teacher
 from ddpde.step import METHODS
+
+# steps per unit of time: no fewer than stability asks for, no more than rounding allows
+STEPS = {
+    "rk3": (64, 96, 128, 192, 256),
+    "rk5": (40, 48, 64, 80, 96),
+    "rk8": (2, 3, 4, 5, 6),
+    "imex3": (8, 16, 32, 64, 128),
+    "imex4": (8, 16, 32, 64, 128),
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_declared_order(name):
-    method = METHODS[name]
-    mesh = ddpde.interval(-3, 3, cells=12)
-    problem = linear_neuron(1, temperature=0.3 if method.implicit else 0.0, ridge=0.2)
-    steps = {"rk8": (2, 3, 4, 6)}.get(name, (8, 16, 32, 64))
-    space = "eulerian"
+    method, steps = METHODS[name], STEPS[name]
+    space, mesh = "eulerian", ddpde.interval(-3, 3, cells=12)
+    # at T = 0.3 diffusion is so stiff that imex4 shows an order of 3.8 (docs/orders.md)
+    problem = linear_neuron(1, temperature=0.1 if method.implicit else 0.0, ridge=0.2)
     if name == "rk8":  # meant for the Lagrangian method, where no CFL limit hides its order
-        space, mesh = "lagrangian", ddpde.interval(-2.5, 1.5, cells=12)
-    if not method.implicit and space == "eulerian":
-        steps = (64, 128, 256, 512) if method.order == 3 else (48, 64, 96, 128)
+        space, mesh, problem = "lagrangian", ddpde.interval(-3, 5, cells=12), erf_teacher()
 
     def risk(count):
         run = ddpde.solve(
@@ -26,6 +33,7 @@ def test_declared_order(name):
         )
         return run.risk()[-1]
 
-    errors = np.abs([risk(n) - risk(8 * steps[-1]) for n in steps])
+    limit = risk(8 * steps[-1])
+    errors = np.abs([risk(n) - limit for n in steps])
     found = np.log(errors[:-1] / errors[1:]) / np.log(np.divide(steps[1:], steps[:-1]))
-    assert np.all(found[-2:] > method.order - 0.35), (errors, found)
+    assert np.all(np.abs(found[-2:] - method.order) < 0.1), (errors, found)
