@@ -26,9 +26,10 @@ from ddpde.errors import MeshError, ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.problem import Problem
 from ddpde.space import Law, gather
-from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
+from ddpde.space.quadrature import CellQuadrature, jacobian_determinant, legendre, tabulate
 
-_NEGATIVE = 0.05  # of a vertex's own stiffness: what a pair's transmissibility may fall below 0
+_OBTUSE = 0.01  # of all transmissibilities: as much may face obtuse angles, and is left out
+_LEAST = 1e-30  # of the peak: densities that entropy sees
 _SIMPLICES = ("interval", "triangle", "tetrahedron")
 
 
@@ -44,9 +45,12 @@ class VertexFlow:
         self, problem: Problem, mesh: dmesh.Mesh, degree: int = 1, tolerance: float = TOLERANCE
     ) -> None:
         check_mesh(problem, mesh)
-        if any(period is not None for period in problem.periods):
+        if problem.birth_death > 0 or any(problem.periods):
+            what = "periodic coordinates" if any(problem.periods) else "birth and death"
+            raise ProblemError(f"lagged JKO steps have no {what}", "use another method")
+        if problem.internal is not None and not problem.internal.smooth:
             raise ProblemError(
-                "JKO steps have no periodic coordinates", "use a method of lines, method = 'auto'"
+                "lagged JKO steps have no largest density", "use method = 'jko-entropic'"
             )
         self.problem, self.mesh, self.comm = problem, mesh, mesh.comm
         self.temperature = problem.temperature
@@ -130,8 +134,8 @@ class VertexFlow:
         at_corners = tabulate(legendre(self.cell, 1), self._corners)
         values = self.shared(u.getArray(readonly=True))[dofs] @ np.linalg.inv(at_corners).T
         original = self.mesh.topology.original_cell_index[:owned]
-        parts = gather(self.comm, original, self._positions[dofs], values)
-        return Law(t, self.cell, 1, 1, *parts) if parts else None
+        parts = gather(self.comm, original, self._geometry, values)
+        return Law(t, self.cell, 1, self._geometry_degree, *parts) if parts else None
 
     @cached_property
     def _corners(self) -> np.ndarray:
@@ -144,16 +148,21 @@ class VertexFlow:
         owned = mesh.topology.index_map(tdim).size_local
         dofs = self._vertices.dofmap.list[:owned]
         self._positions = self._vertices.tabulate_dof_coordinates()[:, : mesh.geometry.dim]
-        corners = self._corners
+        self._geometry = mesh.geometry.x[mesh.geometry.dofmaps[0][:owned]][
+            :, :, : mesh.geometry.dim
+        ]
+        self._geometry_degree = mesh.geometry.cmaps[0].degree
+        element = basix.ufl.element("Lagrange", self.cell, 1)
         if self.cell in _SIMPLICES:
-            at, weight = corners.mean(axis=0, keepdims=True), 1.0 / np.prod(range(1, tdim + 1))
-        else:
-            at, weight = corners, 0.5**tdim
-        shape, slope = tabulate(basix.ufl.element("Lagrange", self.cell, 1), at, derivatives=1)
-        jacobian = np.einsum("aqn,cng->cqga", slope, self._positions[dofs])
-        volume = jacobian_determinant(jacobian) * weight
-        gram = np.einsum("cqga,cqgb->cqab", jacobian, jacobian)
-        metric = np.linalg.inv(gram) * volume[..., None, None]
+            rule = CellQuadrature(self.cell, self._geometry, self._geometry_degree, 4)
+            shape, slope = tabulate(element, rule.reference, derivatives=1)
+            volume, metric = rule.weights, rule.metric() * rule.reference_weights[:, None, None]
+        else:  # at the vertices
+            shape, slope = tabulate(element, self._corners, derivatives=1)
+            jacobian = np.einsum("aqn,cng->cqga", slope, self._positions[dofs])
+            volume = jacobian_determinant(jacobian) * 0.5**tdim
+            gram = np.einsum("cqga,cqgb->cqab", jacobian, jacobian)
+            metric = np.linalg.inv(gram) * volume[..., None, None]
         stiffness = np.einsum("cqab,aqi,bqj->cij", metric, slope, slope, optimize=True)
         lumped = np.bincount(
             dofs.ravel(), weights=(volume @ shape).ravel(), minlength=len(self.reached)
@@ -168,27 +177,32 @@ class VertexFlow:
         part = np.bincount(inverse, weights=-stiffness[:, firsts, seconds].ravel())
         pairs = np.stack(np.divmod(unique, len(self.reached)), axis=1)
         kept = np.abs(part) > 1e-12 * np.abs(part).max(initial=0.0)
+        kept &= ~self._repelling(self.reached[pairs], part)
         self.local_pairs, self.transmissibility = pairs[kept], part[kept]
         self.pairs = self.reached[self.local_pairs]
-        self._check_weights()
         self._rim = self._rim_vertices()
 
-    def _check_weights(self) -> None:
-        matrix = PETSc.Mat().createAIJ(((self.size, None), (self.size, None)), comm=self.comm)
-        i, j = self.pairs.T.astype(PETSc.IntType)
-        matrix.setPreallocationCOO(np.concatenate([i, j]), np.concatenate([j, i]))
-        matrix.setValuesCOO(np.tile(self.transmissibility, 2))
-        starts, _, values = matrix.getValuesCSR()
-        rows = np.repeat(np.arange(self.size), np.diff(starts))
-        own = np.bincount(rows, weights=np.abs(values), minlength=self.size)
-        worst = (values / own[rows]).min(initial=0.0)
-        matrix.destroy()
-        if self.comm.allreduce(float(worst), MPI.MIN) < -_NEGATIVE:
+    def _repelling(self, pairs: np.ndarray, part: np.ndarray) -> np.ndarray:
+        """Which pairs (e, 2) have a transmissibility < 0 in all, over ranks: to be left out.
+
+        An edge that faces obtuse angles has one. MeshError where there are more than a few.
+        """
+        comm = self.comm
+        key = pairs.min(axis=1) * self.total + pairs.max(axis=1)
+        suspects = np.unique(np.concatenate(comm.allgather(key[part < 0])))
+        at = np.minimum(np.searchsorted(suspects, key), max(len(suspects) - 1, 0))
+        among = suspects[at] == key if len(suspects) else np.zeros(len(key), dtype=bool)
+        sums = np.bincount(at[among], weights=part[among], minlength=len(suspects))
+        sums = sum_over_ranks(comm, np.append(sums, np.abs(part).sum()))
+        lost, whole = -np.minimum(sums[:-1], 0.0).sum(), sums[-1]
+        if lost > _OBTUSE * whole:
             raise MeshError(
-                "JKO steps need a mesh without obtuse pairs (Delaunay): two vertices repel each "
-                f"other by {-worst:.2g} of their stiffness",
-                "take quadrilaterals or a Delaunay mesh of better shape",
+                f"obtuse angles take {lost / whole:.0%} of the mesh's linear elements: vertices "
+                "repel each other there",
+                "take a mesh of acute angles (in the plane: a Delaunay mesh), or another method",
             )
+        wrong = suspects[sums[:-1] < 0]
+        return np.isin(key, wrong)
 
     def _rim_vertices(self) -> np.ndarray:
         """Owned vertices on the artificial boundary: natural ends of coordinates do not count."""
@@ -207,7 +221,7 @@ class VertexFlow:
         if self.temperature > 0:
             local += self.temperature * entropy(density, self.masses)
         internal = self.problem.internal
-        if internal is not None and internal.smooth:
+        if internal is not None:
             local += self.masses @ internal.value(density)
         local = self.comm.allreduce(float(local))
         return self.energy.risk(f), self.energy.nonlocal_energy(f) + local
@@ -216,6 +230,10 @@ class VertexFlow:
         density = self.problem.initial_density(self.points)
         mass = self.comm.allreduce(float(self.masses @ density))
         self.truncated_mass = check_mass(mass)
+        density = density / mass
+        if self.temperature > 0:  # there is mass everywhere after any time
+            peak = self.comm.allreduce(float(density.max(initial=0.0)), MPI.MAX)
+            density = np.maximum(density, _LEAST * peak)
         u = PETSc.Vec().createMPI((self.size, None), comm=self.comm)
-        u.setArray(density / mass)
+        u.setArray(density)
         return u

@@ -19,7 +19,7 @@ from ddpde.flow.vertices import VertexFlow
 from ddpde.problem import Problem
 from ddpde.space import Law
 from ddpde.step.entropic import EntropicProximal
-from ddpde.step.jko import Lagged
+from ddpde.step.lagged import LaggedProximal
 from ddpde.step.quantile import QuantileMidpoint, QuantileProximal
 from ddpde.step.stepper import OnStep
 
@@ -68,8 +68,8 @@ class Scheme:
 
 
 JKO_METHODS = {
-    "jko": Scheme(1, VertexFlow, Lagged),
-    "jko-upwind": Scheme(1, VertexFlow, partial(Lagged, upwind=True)),
+    "jko": Scheme(1, VertexFlow, LaggedProximal),
+    "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True)),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
     "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),

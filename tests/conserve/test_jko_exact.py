@@ -1,4 +1,4 @@
-"""Quantile and entropic JKO keep mass, sign and descent, whatever the step and the temperature."""
+"""JKO steps keep mass, sign and descent, whatever the step and the temperature."""
 
 import numpy as np
 import pytest
@@ -41,3 +41,21 @@ def test_entropic(name, tau):
         problem, _ = PROBLEMS[name](T)
         mesh = ddpde.interval(-5, 5, cells=200)
         check(ddpde.solve(problem, mesh, times=[3 * tau], method="jko-entropic", dt=tau))
+
+
+@pytest.mark.parametrize("method", ("jko", "jko-upwind"))
+@pytest.mark.parametrize("tau", (1e-4, 1e-3, *STEPS[1:]))
+@pytest.mark.parametrize("name", ("potential", "network"))
+def test_lagged(name, tau, method):
+    for T in (0.0, 0.5, 1.0):
+        problem, _ = PROBLEMS[name](T)
+        mesh = ddpde.interval(-6, 6, cells=200)
+        check(ddpde.solve(problem, mesh, times=[3 * tau], method=method, dt=tau))
+
+
+@pytest.mark.parametrize("tau", STEPS)
+def test_lagged_in_the_plane(tau):
+    mesh = ddpde.box((-6, -6), (6, 6), cells=(24, 24))
+    for T in (0.0, 0.5, 1.0):
+        problem = ornstein_uhlenbeck(temperature=T)
+        check(ddpde.solve(problem, mesh, times=[3 * tau], method="jko", dt=tau))

@@ -1,4 +1,4 @@
-"""Quantile and entropic JKO on one, two and three ranks."""
+"""JKO steps on one, two and three ranks."""
 
 import json
 import os
@@ -43,6 +43,19 @@ method = "jko-entropic"
 dt = {dt}
 times = [{dt}]
 """
+LAGGED = """
+title = "lagged, a network"
+[problem]
+name = "digits_pca"
+[mesh]
+lower = [-4.0, -4.0]
+upper = [4.0, 4.0]
+cells = [31, 24]
+[solver]
+method = "jko"
+dt = 0.1
+times = [0.2]
+"""
 BOX = "lower = [-4.0, -4.0]\nupper = [4.0, 4.0]\ncells = [31, 24]"
 
 
@@ -61,6 +74,10 @@ def cases(tmp_path_factory):
     gmsh.finalize()
     return {
         "quantile": QUANTILE,
+        "lagged, network": LAGGED,
+        "lagged, triangles": ENTROPIC.replace("-entropic", "").format(
+            mesh=f'file = "{file}"', dt=0.01
+        ),
         "grid": ENTROPIC.format(mesh=BOX, dt=0.1),
         "triangles": ENTROPIC.format(mesh=f'file = "{file}"', dt=0.01),
     }
@@ -85,7 +102,9 @@ def results(folder, text, *launcher):
 
 
 @pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
-@pytest.mark.parametrize("case", ("quantile", "grid", "triangles"))
+@pytest.mark.parametrize(
+    "case", ("quantile", "grid", "triangles", "lagged, network", "lagged, triangles")
+)
 def test_ranks_agree(case, cases, tmp_path):
     serial, expected = results(tmp_path / "serial", cases[case])
     for ranks in (1, 2, 3):

@@ -5,7 +5,6 @@ import pytest
 from gaussians import exact, linear_neuron
 
 import ddpde
-from ddpde.errors import ProblemError
 from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.initial import DensityLaw
 
@@ -78,9 +77,3 @@ def test_noisy_network_tends_to_its_closed_form():
         errors.append(abs(run.mean()[-1, 0] - mean))
     assert errors[0] < 0.03
     assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15)
-
-
-def test_cold_problems_are_refused():
-    problem = linear_neuron(1, temperature=0.0)
-    with pytest.raises(ProblemError, match="positive temperature"):
-        ddpde.solve(problem, ddpde.interval(-4, 4, cells=16), t_end=0.1, dt=0.1, method="jko")

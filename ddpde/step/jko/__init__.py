@@ -1,5 +1,0 @@
-"""Minimising movements at the vertices of a mesh."""
-
-from ddpde.step.jko.lagged import Lagged
-
-__all__ = ["Lagged"]

@@ -1,0 +1,270 @@
+"""One lagged H⁻¹ movement as a saddle point of densities and potentials, by Newton's method.
+
+With pairs of vertices of transmissibilities a and mobilities M(ρ), linear in ρ,
+
+    min over ρ ≥ 0, max over φ of
+        E(ρ) − Σ_i m_i (ρ_i − μ_i) φ_i − τ/2 Σ_ij a_ij M_ij(ρ) (φ_i − φ_j)²
+
+is the step of Cancès, Gallouët & Todeschi (Numer. Math. 146, 2020): W₂²(ρ, μ)/(2τ) with the norm
+of H⁻¹ weighted by ρ in its place. Optimality: m (ρ − μ) = τ div(M ∇φ), and the pressure
+
+    P = φ + τ/2 |∇φ|² − F'[ρ]
+
+is that of the local energy at ρ. M is the mean of both ends' densities where μ is smooth, and that
+of the end the flux leaves where it is not; there ρ ≥ 0 whatever φ is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from mpi4py import MPI
+from petsc4py import PETSc
+from scipy import sparse
+
+from ddpde.comm import sum_over_ranks
+from ddpde.errors import SolverError
+from ddpde.flow.vertices import VertexFlow
+from ddpde.step.monotone import Graph
+
+_TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
+_MOST_ITERATIONS = 100
+_PRESENT = 1e-10  # of the peak: less is a tail
+_TAIL = 1e-12  # of the peak: where the first guess ends
+_MOST_CHANGE = 10.0  # of φ in an iteration, in temperatures
+_MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
+
+
+class Found(NamedTuple):
+    """density (n,), potential (n,), iterations, last residual."""
+
+    density: np.ndarray
+    potential: np.ndarray
+    iterations: int
+    residual: float
+
+
+@dataclass
+class _State:
+    """Where Newton's method is: residuals of continuity, pressures P, and of the pairs (e,):
+    jumps of φ, how much of the mobility is of the first end, mobilities; the network's f."""
+
+    moved: np.ndarray
+    pressure: np.ndarray
+    jump: np.ndarray
+    from_i: np.ndarray
+    mobility: np.ndarray
+    f: np.ndarray
+
+
+class LaggedNewton:
+    """Lagged H⁻¹ movements of a flow."""
+
+    def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
+        # without entropy laws end somewhere, and a mean mobility would draw mass where none is
+        self._flow, self._upwind = flow, upwind or flow.temperature == 0
+        self._i, self._j = flow.local_pairs.T
+        shape, e = (len(flow.reached), len(self._i)), np.arange(len(self._i))
+        self._to_i, self._to_j = (
+            sparse.csr_array((np.ones(len(e)), (ends, e)), shape=shape)
+            for ends in (self._i, self._j)
+        )
+        self._low_rank = flow.energy.interacting
+        self._build_matrix()
+
+    def solve(
+        self, mu: np.ndarray, tau: float, start: tuple[np.ndarray, np.ndarray], upwind: bool = False
+    ) -> Found:
+        """The movement from densities μ (n,) with step τ, from a first guess of (ρ, φ).
+
+        `upwind`: with upwind mobilities everywhere, whatever μ is.
+        Raises SolverError where Newton's method does not converge.
+        """
+        flow, m = self._flow, self._flow.masses
+        density, phi = (np.array(part) for part in start)
+        peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
+        graph = Graph(flow.temperature, flow.problem.internal, self._scale(peak))
+        pressure = graph.pressure(density)
+        weights = np.ones(len(self._i)) if upwind else self._upwinding(mu, peak)
+        # with a logarithm φ overshoots where ρ does
+        limit = _MOST_CHANGE * flow.temperature or np.inf
+        for iteration in range(_MOST_ITERATIONS):
+            at = self._residuals(mu, density, phi, tau, weights)
+            beside = graph.point(graph.scale * density + at.pressure)[0]
+            off = np.array([np.abs(at.moved).sum(), np.abs(m * (density - beside)).sum()])
+            residual = float(sum_over_ranks(flow.comm, off).sum())
+            if residual <= _TOLERANCE:
+                return Found(density, phi, iteration, residual)
+            if not np.isfinite(residual):
+                break
+            along, across = graph.tangent(density)
+            step = self._newton(along, across, at, tau, at.pressure - pressure)
+            if not flow.comm.allreduce(bool(np.isfinite(step).all()), MPI.LAND):
+                break
+            phi += np.clip(step[:, 1], -limit, limit)
+            density, pressure = graph.moved(
+                density, pressure, along * step[:, 0], across * step[:, 0]
+            )
+        raise SolverError(
+            f"a JKO step of {tau:.3g} did not converge: residual {residual:.1e} after "
+            f"{iteration} Newton iterations",
+            "take a smaller dt, or a finer mesh",
+        )
+
+    def first_guess(self, mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Densities (n,) near μ with no far tails, which Newton lowers faster than it lifts them,
+        and F_T' there: the potential of a short step."""
+        flow = self._flow
+        density = mu
+        if flow.temperature > 0:
+            peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
+            density = np.maximum(mu, _TAIL * peak)
+        field = flow.features.field(flow.energy.dual(flow.predictions(density)))
+        graph = Graph(flow.temperature, flow.problem.internal, 1.0)
+        return density, field + flow.local_energy + graph.pressure(density)
+
+    def close(self) -> None:
+        """Free the matrix and its factors."""
+        for thing in (self._direct, self._matrix, self._x, self._b):
+            thing.destroy()
+
+    def _scale(self, peak: float) -> float:
+        problem = self._flow.problem
+        scale = self._flow.temperature / peak
+        if problem.internal is not None:
+            scale += float(problem.internal.pressure_slope(np.float64(peak))) / peak
+        return scale or 1.0 / peak
+
+    def _upwinding(self, mu: np.ndarray, peak: float) -> np.ndarray:
+        """How much of a pair's mobility (e,) is that of its upper end: 0 where μ is smooth."""
+        if self._upwind:
+            return np.ones(len(self._i))
+        both = self._flow.shared(mu)
+        a, b = both[self._i], both[self._j]
+        return np.where(np.minimum(a, b) > _PRESENT * peak, ((a - b) / (a + b)) ** 2, 1.0)
+
+    def _residuals(
+        self, mu: np.ndarray, density: np.ndarray, phi: np.ndarray, tau: float, upwind: np.ndarray
+    ) -> _State:
+        flow, i, j, a = self._flow, self._i, self._j, self._flow.transmissibility
+        rho, potential = flow.shared(np.stack([density, phi], axis=1)).T
+        jump = potential[i] - potential[j]
+        from_i = 0.5 + upwind * ((jump > 0) - 0.5)
+        mobility = from_i * rho[i] + (1.0 - from_i) * rho[j]
+        flux, square = tau * a * mobility * jump, a * jump**2
+        to_i = np.stack([flux, from_i * square], axis=1)
+        to_j = np.stack([-flux, (1.0 - from_i) * square], axis=1)
+        divergence, square = flow.gathered(self._to_i @ to_i + self._to_j @ to_j).T
+        f = flow.predictions(density)
+        pressure = phi + 0.5 * tau * square / flow.masses - flow.local_energy
+        if self._low_rank:
+            pressure -= flow.features.field(flow.energy.dual(f))
+        moved = flow.masses * (density - mu) + divergence
+        return _State(moved, pressure, jump, from_i, mobility, f)
+
+    def _build_matrix(self) -> None:
+        """Unknowns of a vertex: v, with δρ = along v, and δφ; rows: continuity, pressure.
+
+        So ordered, neither diagonal is ever zero.
+        """
+        flow = self._flow
+        i, j = 2 * flow.pairs.T
+        own = 2 * (flow.first + np.arange(flow.size))
+        rows, columns = [own, own + 1, own + 1], [own, own, own + 1]
+        for row in (i, j):
+            rows += [row, row, row, row, row + 1, row + 1]
+            columns += [i, j, i + 1, j + 1, i + 1, j + 1]
+        sizes = ((2 * flow.size, None), (2 * flow.size, None))
+        self._matrix = matrix = PETSc.Mat().createAIJ(sizes, comm=flow.comm)
+        index = PETSc.IntType
+        matrix.setPreallocationCOO(
+            np.concatenate(rows).astype(index), np.concatenate(columns).astype(index)
+        )
+        self._x, self._b = matrix.createVecs()
+        self._direct = ksp = PETSc.KSP().create(flow.comm)
+        ksp.setOperators(matrix)
+        ksp.setType("preonly")
+        pc = ksp.getPC()
+        pc.setType("lu")
+        pc.setFactorSolverType("mumps")
+        pc.setFactorSetUpSolverType()
+        pc.getFactorMatrix().setMumpsIcntl(14, _MORE_MEMORY)
+
+    def _newton(
+        self, along: np.ndarray, across: np.ndarray, at: _State, tau: float, gap: np.ndarray
+    ) -> np.ndarray:
+        """(v, δφ) (n, 2) of  δ(continuity) = −moved,  across v − δP = gap.
+
+        Rows of continuity are divided by `along`, so that tails count as much as the bulk.
+        """
+        flow, m, i, j = self._flow, self._flow.masses, self._i, self._j
+        everywhere = flow.shared(along)
+        ratio = everywhere[j] / everywhere[i]
+        stiff = tau * flow.transmissibility * at.mobility
+        drift = tau * flow.transmissibility * at.jump
+        by_i, by_j = drift * at.from_i, drift * (1.0 - at.from_i)
+        with np.errstate(over="ignore"):  # seen to below
+            stiff_i, stiff_j = stiff / everywhere[i], stiff / everywhere[j]
+            first = -at.moved / along
+        values = [m, m * across, -m]
+        values += [by_i, by_j * ratio, stiff_i, -stiff_i, -by_i, by_i]
+        values += [-by_i / ratio, -by_j, -stiff_j, stiff_j, -by_j, by_j]
+        right = np.stack([first, m * gap], axis=1)
+        fine = all(np.isfinite(part).all() for part in (*values, right))
+        if not flow.comm.allreduce(fine, MPI.LAND):
+            return np.full_like(right, np.nan)
+        self._matrix.setValuesCOO(np.concatenate(values))
+        self._direct.setOperators(self._matrix)
+        self._b.setArray(right.ravel())
+        if self._low_rank:
+            self._solve_low_rank(along, at.f)
+        else:
+            self._direct.solve(self._b, self._x)
+        return self._x.getArray().reshape(-1, 2).copy()
+
+    def _solve_low_rank(self, along: np.ndarray, f: np.ndarray) -> None:
+        """Sparse plus low rank: GMRES needs about as many iterations as the network has directions
+        that matter; no dense matrix, no solve a feature."""
+        shell = PETSc.Mat().createPython(
+            self._matrix.getSizes(), _WithNetwork(self._flow, self._matrix, along, f)
+        )
+        shell.setUp()
+        ksp = PETSc.KSP().create(self._flow.comm)
+        ksp.setOperators(shell)
+        ksp.setType("gmres")
+        ksp.setGMRESRestart(60)
+        ksp.setTolerances(rtol=1e-10, atol=1e-300, max_it=60)
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(_Direct(self._direct))
+        ksp.solve(self._b, self._x)
+        ksp.destroy()
+        shell.destroy()
+
+
+class _WithNetwork:
+    """The Newton matrix with the non-local part of F'."""
+
+    def __init__(
+        self, flow: VertexFlow, matrix: PETSc.Mat, along: np.ndarray, f: np.ndarray
+    ) -> None:
+        self._flow, self._matrix, self._along, self._f = flow, matrix, along, f
+
+    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        flow = self._flow
+        self._matrix.mult(x, y)
+        by = self._along * x.getArray(readonly=True)[::2]
+        change = flow.energy.dual_change(self._f, flow.predictions(by))
+        with y as array:
+            array[1::2] += flow.masses * flow.features.field(change)
+
+
+class _Direct:
+    """The sparse part's factorisation as preconditioner."""
+
+    def __init__(self, ksp: PETSc.KSP) -> None:
+        self._ksp = ksp
+
+    def apply(self, pc: PETSc.PC, b: PETSc.Vec, x: PETSc.Vec) -> None:
+        self._ksp.solve(b, x)

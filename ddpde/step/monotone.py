@@ -1,0 +1,94 @@
+"""The local energy of one vertex as a curve: density against pressure.
+
+T ρ log ρ + h(ρ) has the pressure p(ρ), steep at ρ = 0 with T > 0. u = c ρ + p (c > 0) counts along
+the curve, so that a Newton step may move on it wherever it is steep or flat, as variable
+switching does (Brenner & Cancès 2017); ρ = (c + p)⁻¹ u is Moreau's resolvent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ddpde.problem import InternalEnergy
+
+_DECAY = 30.0  # of log ρ in a Newton step
+_LEAST = -100.0  # log of the least density with an entropy
+_FLAT = 1e-130  # least slope dρ/du, in units of 1/c
+_MOST_ITERATIONS = 60
+
+
+class Graph:
+    """Points (ρ, p) of the curve, elementwise on arrays of one shape.
+
+    `scale`: c, about p/ρ of the problem. Without an entropy the curve goes on, odd, to ρ < 0.
+    """
+
+    def __init__(self, temperature: float, internal: InternalEnergy | None, scale: float) -> None:
+        self._T, self._internal, self.scale = temperature, internal, scale
+
+    def point(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ρ, p) with c ρ + p = u."""
+        if self._T > 0:
+            density = self._resolvent(u)
+        elif self._internal is None:
+            density = u / self.scale
+        else:
+            density = np.sign(u) * self._resolvent(np.abs(u))
+        return density, u - self.scale * density
+
+    def pressure(self, density: np.ndarray) -> np.ndarray:
+        """p(ρ), of densities that are > 0 where there is an entropy."""
+        out = np.zeros_like(density)
+        if self._T > 0:
+            out += self._T * (1.0 + np.log(density))
+        if self._internal is not None:
+            out += self._internal.derivative(density)
+        return out
+
+    def tangent(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """dρ/du > 0 and dp/du ≥ 0, with c dρ + dp = du."""
+        stiff = np.full_like(density, self.scale)
+        with np.errstate(divide="ignore", over="ignore"):
+            if self._T > 0:
+                stiff += self._T / density
+            if self._internal is not None:
+                stiff += self._internal.second_derivative(density)
+            along = np.maximum(1.0 / stiff, _FLAT / self.scale)
+        return along, 1.0 - self.scale * along
+
+    def moved(
+        self, density: np.ndarray, pressure: np.ndarray, by: np.ndarray, pressure_by: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(ρ, p) after a Newton step (δρ, δp) along the tangent.
+
+        With a logarithm, growth is taken in ρ and decay in log ρ: its tangent overshoots the other
+        way.
+        """
+        u = self.scale * density + pressure
+        if self._T == 0:
+            return self.point(u + self.scale * by + pressure_by)
+        down = np.maximum(self.scale * by + pressure_by, -_DECAY * self._T)
+        after, p = self.point(u + np.minimum(down, 0.0))
+        more = np.where(by > 0, density + by, after)
+        return more, np.where(by > 0, self.pressure(more), p)
+
+    def _resolvent(self, u: np.ndarray) -> np.ndarray:
+        """exp y with c e^y + T (1 + y) + h'(e^y) = u: convex in y, Newton from above descends."""
+        c, T = self.scale, self._T
+        if T > 0:
+            y = np.where(u - T <= T, u / T - 1.0, np.maximum(np.log(np.maximum(u - T, T) / c), 0.0))
+        else:
+            y = np.log(np.maximum(u, 1e-150) / c)
+        for _ in range(_MOST_ITERATIONS):
+            density = np.exp(y)
+            value, slope = c * density - u, c * density
+            if T > 0:
+                value, slope = value + T * (1.0 + y), slope + T
+            if self._internal is not None:
+                value = value + self._internal.derivative(density)
+                slope = slope + self._internal.pressure_slope(density)
+            step = value / slope
+            y = y - step
+            if not np.abs(step).max(initial=0.0) > 1e-14 * (1 + np.abs(y).max(initial=0.0)):
+                break
+        return np.exp(np.maximum(y, _LEAST)) if T > 0 else np.where(u > 0, np.exp(y), 0.0)

@@ -1,0 +1,148 @@
+"""Lagged H⁻¹ JKO: the gravity test of its authors, closed forms, meshes of every kind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ddpde
+from ddpde.errors import ProblemError
+from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
+from ddpde.problem.classics import porous_medium
+from ddpde.problem.initial import DensityLaw
+from ddpde.problem.internal import Congestion
+
+DECAY = np.pi**2 + 0.25
+MASS = 2 * np.pi * np.sinh(0.5)
+
+
+def gravity(x, t):
+    """The exact solution on [0, 1] with V = −x, T = 1, of mass MASS."""
+    wave = np.pi * np.cos(np.pi * x) + 0.5 * np.sin(np.pi * x)
+    return np.exp(-DECAY * t + x / 2) * wave + np.pi * np.exp(x - 0.5)
+
+
+def l1_error(law, exact, points=6):
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    nodes, weights = 0.5 + 0.5 * nodes, 0.5 * weights
+    if law.cell != "interval":
+        nodes = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+        weights = np.outer(weights, weights).ravel()
+    x, density, volume = law.at(nodes.reshape(len(weights), -1))
+    found = np.abs(density - exact(x.reshape(-1, x.shape[-1])).reshape(density.shape))
+    return np.sum(found * volume * weights)
+
+
+# FACTS 7.3, fully resolved in space
+@pytest.mark.parametrize(
+    "tau, error", [(0.05, 5.91748431e-2), (0.025, 3.06283973e-2), (0.0125, 1.55752053e-2)]
+)
+def test_gravity(tau, error):
+    problem = Problem(
+        name="gravity",
+        initial=DensityLaw(1, lambda x: gravity(x[:, 0], 0.1) / MASS),
+        potential=lambda x: -x[:, 0],
+        temperature=1.0,
+    )
+    mesh = ddpde.interval(0, 1, cells=800)
+    run = ddpde.solve(problem, mesh, times=[0.2], method="jko", dt=tau)
+    found = MASS * l1_error(run.laws[-1], lambda x: gravity(x[:, 0], 0.3) / MASS)
+    assert found == pytest.approx(error, rel=2e-5)
+    assert run.history["iterations"].max() <= 4
+
+
+def test_first_order_in_tau():
+    problem = ornstein_uhlenbeck((0.0,), (0.5,), 0.5)
+    mesh = ddpde.interval(-5, 5, cells=800)
+    errors = []
+    for tau in (0.05, 0.025, 0.0125):
+        run = ddpde.solve(problem, mesh, times=[1.0], method="jko", dt=tau)
+        x, density, volume = run.laws[-1].at(np.array([[0.5]]))
+        errors.append(np.sqrt(np.sum(x[..., 0] ** 2 * density * volume)) - 0.68276363347124)
+    slopes = np.diff(np.log(np.abs(errors))) / np.log(0.5)
+    assert np.abs(slopes - 1.0).max() < 0.1
+
+
+@pytest.mark.parametrize("dim, cells, bound", [(1, 400, 0.01), (2, 64, 0.04)])
+def test_barenblatt(dim, cells, bound):
+    problem = porous_medium(dim)
+    low, high = (-3.2,) * dim, (3.2,) * dim
+    mesh = ddpde.box(low, high, cells=(cells,) * dim)
+    later = porous_medium(dim, start=1.5)
+    run = ddpde.solve(problem, mesh, times=[0.5], method="jko", dt=0.5 / 32)
+    assert l1_error(run.laws[-1], later.initial_density) < bound
+    assert run.history["minimum"].min() >= 0
+    assert np.diff(run.history["free_energy"]).max() < 0
+    assert run.history["iterations"].mean() <= 8
+
+
+@pytest.mark.parametrize("temperature", (0.0, 0.1))
+def test_a_network_against_the_method_of_lines(temperature):
+    problem = erf_teacher(temperature, ridge=0.1)
+    exact = ddpde.solve(problem, ddpde.interval(-4, 5, cells=64), times=[1.0], rtol=1e-7)
+    gaps = []
+    for cells, tau in ((200, 0.05), (400, 0.025)):
+        mesh = ddpde.interval(-4, 5, cells=cells)
+        run = ddpde.solve(problem, mesh, times=[1.0], method="jko", dt=tau)
+        gaps.append(abs(run.free_energy()[-1] - exact.free_energy()[-1]))
+    assert gaps[1] < 0.7 * gaps[0]
+    assert gaps[1] < 2e-3
+
+
+def test_heat_on_a_sphere():
+    """The first spherical harmonics decay like exp(−2Tt)."""
+    norm = 2 * np.pi * np.sinh(2.0)
+    problem = Problem(
+        name="sphere",
+        initial=DensityLaw(3, lambda x: np.exp(2 * x[:, 0]) / norm),
+        temperature=0.5,
+    )
+    mesh = ddpde.sphere(1.0, size=0.2)
+    decay = []
+    for count in (10, 20):
+        run = ddpde.solve(problem, mesh, times=[0.5], method="jko", dt=0.5 / count)
+        mean = run.mean()[:, 0]
+        decay.append(mean[-1] / mean[0] / np.exp(-0.5))
+        assert np.diff(run.history["free_energy"]).max() <= 0
+    assert 0.002 < decay[1] - 1 < decay[0] - 1 < 0.007
+    assert abs(2 * decay[1] - decay[0] - 1) < 0.001  # what is left is the mesh
+
+
+def test_an_l_shape_against_the_method_of_lines():
+    from dolfinx.mesh import refine
+
+    problem = Problem(
+        name="slope",
+        initial=GaussianLaw((-0.5, 1.0), (0.5, 0.5)),
+        potential=lambda theta: theta[:, 0] - 0.5 * theta[:, 1],
+        temperature=0.5,
+    )
+    mesh = ddpde.from_gmsh(Path(__file__).parents[2] / "meshes" / "l_shape.msh")
+    mesh.topology.create_entities(1)
+    exact = ddpde.solve(problem, mesh, times=[1.0], degree=3, rtol=1e-5)
+    run = ddpde.solve(problem, refine(mesh)[0], times=[1.0], method="jko", dt=0.025)
+    assert abs(run.free_energy()[-1] - exact.free_energy()[-1]) < 1e-2
+    assert np.abs(run.mean()[-1] - exact.mean()[-1]).max() < 1e-2
+    assert run.history["iterations"][2:].max() <= 6
+
+
+def test_newton_iterations_do_not_grow_with_the_mesh():
+    counts = []
+    for cells in (16, 32, 64):
+        mesh = ddpde.box((-6, -6), (6, 6), cells=(cells, cells))
+        run = ddpde.solve(ornstein_uhlenbeck(), mesh, times=[0.5], method="jko", dt=0.05)
+        counts.append(run.history["iterations"][1:].mean())
+    assert max(counts) <= 8
+    assert counts[-1] <= counts[0] + 2
+
+
+def test_what_it_has_not():
+    mesh = ddpde.interval(-3, 3, cells=30)
+    law = GaussianLaw((0.0,), (0.5,))
+    for what, words in (
+        (Problem(name="p", initial=law, internal=Congestion(1.0)), "largest density"),
+        (Problem(name="p", initial=law, potential=lambda x: x[:, 0], birth_death=1.0), "birth"),
+    ):
+        with pytest.raises(ProblemError, match=words):
+            ddpde.solve(what, mesh, times=[0.1], method="jko", dt=0.1)
