@@ -14,10 +14,18 @@ from ddpde.space import Facets, Space
 from ddpde.space.quadrature import tabulate
 
 _CHUNK = 20_000_000  # numbers in one block of facet tables
+_TOLERANCE = 1e-12  # of conjugate gradients
+_SAME = 1e-12  # shifts nearer than this are those of one time step, but for rounding
+_PATIENCE = 60  # iterations after which complete factors are cheaper
 
 
 class Diffusion(Protocol):
     """−Δ on the density's coefficients (owned cells, nd), and shifted solves with it."""
+
+    @property
+    def factorises(self) -> bool:
+        """A change of the shift costs much more than a solve."""
+        ...
 
     def apply(self, u: np.ndarray) -> np.ndarray:
         """M⁻¹K u."""
@@ -29,45 +37,92 @@ class Diffusion(Protocol):
 
 
 class SparseDiffusion:
-    """`Diffusion` on any mesh, on any number of ranks: one factorisation for each shift."""
+    """`Diffusion` on any mesh, on any number of ranks, by (shift M + factor K) x = M b.
+
+    The matrix is symmetric and positive definite. On surfaces and in the plane complete factors
+    (Cholesky, MUMPS), made when the shift changes, are the cheapest; in space, where they fill up,
+    conjugate gradients with incomplete ones, unless these need too many iterations.
+    """
 
     def __init__(self, space: Space, facets: Facets) -> None:
-        self._matrix = matrix = diffusion_matrix(space, facets)
-        self._shifted = matrix.duplicate(copy=True)
+        self._space = space
+        rows, columns, blocks = stiffness_blocks(space, facets)
+        self._matrix = NeighbourMatrix(space, rows, columns).fill(blocks)
+        cells = np.arange(space.n_cells)
+        self._mass = NeighbourMatrix(space, cells, cells).fill(mass_blocks(space))
+        self._shifted = self._matrix.duplicate(copy=True)
         self._current = (0.0, 0.0)
-        self._x, self._b = matrix.createVecs()
-        self._ksp = ksp = PETSc.KSP().create(matrix.comm)
-        ksp.setType("preonly")
-        ksp.getPC().setType("lu")
-        ksp.getPC().setFactorSolverType("mumps")
+        self._x, self._b = self._matrix.createVecs()
+        self._one, self._weight = self._matrix.createVecs()
+        self._one.setArray(space.project(lambda x: np.ones(len(x))).ravel())
+        self._mass.mult(self._one, self._weight)
+        self._volume = self._weight.dot(self._one)
+        self._ksp = _direct(self._shifted) if space.tdim < 3 else _iterative(self._shifted)
+
+    @property
+    def factorises(self) -> bool:
+        return self._ksp.getType() == PETSc.KSP.Type.PREONLY
 
     def apply(self, u: np.ndarray) -> np.ndarray:
         self._x.setArray(u.ravel())
         self._matrix.mult(self._x, self._b)
-        return self._b.getArray().reshape(u.shape).copy()
+        return self._space.divide_by_mass(self._b.getArray(readonly=True).reshape(u.shape))
 
     def solve(self, shift: float, factor: float, b: np.ndarray) -> np.ndarray:
-        if (shift, factor) != self._current:
+        old_shift, old_factor = self._current
+        if abs(shift - old_shift) > _SAME * shift or factor != old_factor:
             self._matrix.copy(self._shifted, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
             self._shifted.scale(factor)
-            self._shifted.shift(shift)
+            self._shifted.axpy(shift, self._mass, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)
+            self._shifted.setOption(PETSc.Mat.Option.SPD, True)
             self._ksp.setOperators(self._shifted)
             self._current = (shift, factor)
-        self._b.setArray(b.ravel())
+        self._x.setArray(b.ravel())
+        self._mass.mult(self._x, self._b)
+        self._x.scale(1.0 / shift)
         self._ksp.solve(self._b, self._x)
+        if self._ksp.getConvergedReason() < 0 and not self.factorises:
+            self._ksp.destroy()
+            self._ksp = _direct(self._shifted)
+            self._ksp.solve(self._b, self._x)
         if self._ksp.getConvergedReason() < 0:
             raise SolverError(
                 f"the linear solver of the diffusion failed "
                 f"(reason {self._ksp.getConvergedReason()})",
                 "take a mesh of better shape",
             )
+        # K takes no mass, but the error of a solve does
+        missing = self._b.dot(self._one) / shift - self._x.dot(self._weight)
+        self._x.axpy(missing / self._volume, self._one)
         return self._x.getArray().reshape(b.shape).copy()
 
 
-def diffusion_matrix(space: Space, facets: Facets) -> PETSc.Mat:
-    """M⁻¹K: the rate of loss of density by unit diffusion, K the interior-penalty matrix."""
-    rows, columns, blocks = stiffness_blocks(space, facets)
-    return NeighbourMatrix(space, rows, columns).fill(space.divide_by_mass(blocks, rows))
+def _direct(matrix: PETSc.Mat) -> PETSc.KSP:
+    ksp = PETSc.KSP().create(matrix.comm)
+    ksp.setOperators(matrix)
+    ksp.setType(PETSc.KSP.Type.PREONLY)
+    ksp.getPC().setType(PETSc.PC.Type.CHOLESKY)
+    ksp.getPC().setFactorSolverType("mumps")
+    return ksp
+
+
+def _iterative(matrix: PETSc.Mat) -> PETSc.KSP:
+    """Starts from what it is given; incomplete LU is incomplete Cholesky on a symmetric matrix."""
+    ksp = PETSc.KSP().create(matrix.comm)
+    ksp.setOperators(matrix)
+    ksp.setType(PETSc.KSP.Type.CG)
+    ksp.setNormType(PETSc.KSP.NormType.NATURAL)
+    ksp.setInitialGuessNonzero(True)
+    ksp.setTolerances(rtol=_TOLERANCE, atol=0.0, max_it=_PATIENCE)
+    ksp.getPC().setType(PETSc.PC.Type.BJACOBI)
+    return ksp
+
+
+def mass_blocks(space: Space) -> np.ndarray:
+    """M on the owned cells (n_cells, nd, nd)."""
+    rule = space.quadrature(2 * space.degree + 2)
+    basis = rule.basis(space.degree)
+    return np.tensordot(rule.weights, np.einsum("qi,qj->qij", basis, basis), axes=1)
 
 
 class NeighbourMatrix:

@@ -21,6 +21,8 @@ from ddpde.space.tensor import TensorGrid, along
 class TensorDiffusion:
     """`Diffusion` on a tensor grid."""
 
+    factorises = False
+
     def __init__(self, grid: TensorGrid) -> None:
         self._grid = grid
         values, into, back = [], [], []

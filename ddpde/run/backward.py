@@ -151,6 +151,10 @@ class _Stacked:
 
     single: Diffusion
 
+    @property
+    def factorises(self) -> bool:
+        return self.single.factorises
+
     def apply(self, u: np.ndarray) -> np.ndarray:
         return np.stack([self.single.apply(part) for part in u])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from petsc4py import PETSc
@@ -10,6 +11,11 @@ from ddpde.errors import SolverError
 from ddpde.flow import SemiDiscrete
 from ddpde.step.implicit import diffusion_rate, set_implicit_part
 from ddpde.step.stepper import OnStep
+
+# a step is kept while the one wanted, relative to it, is in this range: below, it would likely be
+# refused (the controller aims at 0.9 of the largest step allowed)
+_KEPT = (0.95, 1.3)
+_SAME = 1e-9  # part of a step by which differences of times are inexact at the most
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class MethodOfLines:
         self._u = flow.state
         self._fixed = dt
         self._dt = dt or (previous._dt if previous else self._first_step(method, rtol))
+        self._held = 0.0
         self._stop = False
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
@@ -85,7 +92,8 @@ class MethodOfLines:
         if t_end <= t:
             return True
         ts.setMaxTime(t_end)
-        ts.setTimeStep(min(self._dt, t_end - t))
+        step = min(self._dt, t_end - t)
+        ts.setTimeStep(_equal(t_end - t, step) if self._adapts_rarely else step)
         ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
         try:
             ts.solve(self._u)
@@ -131,15 +139,41 @@ class MethodOfLines:
             )
         # the last step before an output time is cut short: remember the natural size
         self._dt = self._fixed or max(dt, 0.5 * self._dt)
+        if self._adapts_rarely:
+            self._keep_step(ts, t, dt)
         if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
         if not self._on_step(t, dt, self._u):
             self._stop = True
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
+    @property
+    def _adapts_rarely(self) -> bool:
+        """Every change of the time step costs factors of the diffusion."""
+        diffusion = self._flow.diffusion if self._flow.nonlinear is None else None
+        implicit = self.method.implicit and self._fixed is None
+        return implicit and diffusion is not None and diffusion.factorises
+
+    def _keep_step(self, ts: PETSc.TS, t: float, dt: float) -> None:
+        """Equal steps to the end, whose factors exist, until others are much better."""
+        wanted, left = ts.getTimeStep(), ts.getMaxTime() - t
+        if left <= 0.0:
+            return
+        least, most = _KEPT
+        if not least < wanted / dt < most:
+            self._held = _equal(left, wanted)
+        elif abs(dt - self._held) > _SAME * dt:
+            self._held = dt
+        ts.setTimeStep(self._held if self._held < (1.0 - _SAME) * left else left)
+
     def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
         self._flow.now = t
         self._flow.transport(u, out)
+
+
+def _equal(left: float, wanted: float) -> float:
+    """The longest of equal steps that are no longer than the one wanted."""
+    return left / math.ceil((1.0 - _SAME) * left / wanted)
 
 
 def _set_options(ts: PETSc.TS, **values: str) -> None:

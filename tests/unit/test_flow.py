@@ -65,6 +65,52 @@ def test_diffusion_is_coercive_conservative_and_exact_on_polynomials(name):
     assert np.abs(diffusion.apply(y)).max() < 1e-8
 
 
+@pytest.mark.parametrize("mesh", ["triangle", "tetrahedron", "disc"])
+def test_shifted_solves_and_their_mass(mesh):
+    """By complete factors and, in space, incomplete ones; on a disc M is no diagonal matrix."""
+    space = Space(ddpde.disc(1.0, size=0.6), 2) if mesh == "disc" else space_on(mesh, 2)
+    diffusion = SparseDiffusion(space, space.facets())
+    u = random(space)
+    mass = np.einsum("ci,ci->", space.cell_means[0], u)
+    assert diffusion.factorises == (mesh != "tetrahedron")
+    for shift, factor in ((1.0, 1e-4), (3.0, 1e-2), (2.0, 1e-2), (1e-3, 1.0)):
+        x = diffusion.solve(shift, factor, u)
+        residual = shift * x + factor * diffusion.apply(x) - u
+        assert np.abs(residual).max() < 1e-9
+        kept = shift * np.einsum("ci,ci->", space.cell_means[0], x)
+        assert kept == pytest.approx(mass, abs=1e-12)
+
+
+def test_time_steps_are_equal_where_factors_are_costly(monkeypatch):
+    shifts = []
+    solve = SparseDiffusion.solve
+
+    def noting(self, shift, factor, b):
+        shifts.append(shift)
+        return solve(self, shift, factor, b)
+
+    monkeypatch.setattr(SparseDiffusion, "solve", noting)
+    mesh = ddpde.box((-4, -4), (4, 4), cells=(10, 10), cell="triangle")
+    problem = ddpde.problems.ornstein_uhlenbeck(mean=(1.0, 0.5), std=(0.7, 0.6))
+    run = ddpde.solve(problem, mesh, times=[0.5, 1.0], degree=4, rtol=1e-5)
+    assert run.times == pytest.approx([0.0, 0.5, 1.0], abs=1e-15)
+    steps = np.diff(run.history["t"])
+    assert steps.min() > 1e-3  # no crumbs before an output time
+    changes = np.abs(np.diff(shifts)) > 1e-9 * np.array(shifts[1:])
+    assert changes.sum() < 0.5 * len(steps)
+
+
+def test_incomplete_factors_give_way_where_they_take_long():
+    space = Space(ddpde.box((0, 0, 0), (1, 1, 1), cells=(8, 8, 8), cell="tetrahedron"), 1)
+    diffusion = SparseDiffusion(space, space.facets())
+    u = random(space)
+    diffusion.solve(1.0, 1e-4, u)
+    assert not diffusion.factorises
+    x = diffusion.solve(1e-3, 1.0, u)
+    assert diffusion.factorises
+    assert np.abs(1e-3 * x + diffusion.apply(x) - u).max() < 1e-8
+
+
 @pytest.mark.parametrize("name", BOXES)
 def test_transport_of_smooth_functions(name):
     """Moments of ∇·(ρ∇φ) with ρ, φ polynomials: exact against test functions inside."""
