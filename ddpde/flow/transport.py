@@ -91,12 +91,12 @@ class Transport:
     def moments(self, u: np.ndarray) -> np.ndarray:
         """(owned cells, nd) from the coefficients u (owned and ghost cells, nd)."""
         out = np.empty((self._n_owned, u.shape[1]))
-        q = self._drift.shape[2]
+        tdim, q = self._drift.shape[1:]  # a block may hold ghosts alone
         for block in self._blocks:
             values = u[block] @ self._values
             drift = self._drift[block]
             carried = drift * values[: len(drift), None, :q]
-            np.matmul(carried.reshape(len(drift), -1), self._slopes, out=out[block])
+            np.matmul(carried.reshape(len(drift), tdim * q), self._slopes, out=out[block])
             self._traces[block] = values[:, q:]
         flux = self._traces.ravel().take(self._upwind)
         flux *= self._speed

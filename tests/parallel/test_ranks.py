@@ -131,10 +131,28 @@ times = [0.05, 0.1]
 degree = 2
 rtol = 1e-3
 """
+SPACE = """
+title = "3D, tetrahedra: solved by iteration"
+[problem]
+name = "ornstein_uhlenbeck"
+[problem.parameters]
+mean = [1.0, 0.5, 0.0]
+std = [0.9, 0.8, 0.9]
+[mesh]
+lower = [-4.5, -4.5, -4.5]
+upper = [4.5, 4.5, 4.5]
+cells = [5, 5, 5]
+cell = "tetrahedron"
+[solver]
+times = [0.1, 0.2]
+degree = 3
+rtol = 1e-3
+"""
 CASES = {
     "front": FRONT,
     "noise": NOISE,
     "file": FILE,
+    "space": SPACE,
     "line": LINE,
     "plane": PLANE,
     "moving": MOVING,
