@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ddpde.problem import Problem
     from ddpde.problem import catalogue as problems
     from ddpde.run import SolverOptions, Trajectory, optimality, phase_diagram, solve
+    from ddpde.run.budget import error_budget
     from ddpde.run.continuation import continuation
     from ddpde.run.fluctuations import fluctuations
     from ddpde.run.stability import stability
@@ -38,6 +39,7 @@ _HOME = {
     "SolverOptions": "ddpde.run",
     "Trajectory": "ddpde.run",
     "continuation": "ddpde.run",
+    "error_budget": "ddpde.run",
     "fluctuations": "ddpde.run",
     "optimality": "ddpde.run",
     "phase_diagram": "ddpde.run",
@@ -69,6 +71,7 @@ __all__ = [
     "torus",
     "box",
     "continuation",
+    "error_budget",
     "fluctuations",
     "from_gmsh",
     "interval",

@@ -114,7 +114,7 @@ def _risk(content: Content) -> Table:
             row += [pm(mean, half), pm(comparison["gap"][-1][i], half, signed=True)]
             row += [pm(far, spread, signed=True), "resolved" if resolved else "not resolved"]
         rows.append(row)
-    note = "PDE: ± the sum of its measured errors (mesh, time step, truncation)."
+    note = "PDE: ± the sum of its measured errors (mesh, time step, data quadrature, truncation)."
     if errors is None:
         note = "The error of the PDE was not measured."
     if comparison is not None:

@@ -1,6 +1,7 @@
 """solve(): from a problem and a mesh to a trajectory."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
+from ddpde.run.budget import Budget, error_budget
 from ddpde.run.certificate import Certificate, optimality
 from ddpde.run.continuation import Branch, Critical, continuation, phase_diagram
 from ddpde.run.fluctuations import Fluctuations, fluctuations
@@ -11,6 +12,7 @@ from ddpde.run.trajectory import Trajectory
 
 __all__ = [
     "Branch",
+    "Budget",
     "Certificate",
     "Critical",
     "Fluctuations",
@@ -19,6 +21,7 @@ __all__ = [
     "StationaryState",
     "Trajectory",
     "continuation",
+    "error_budget",
     "fluctuations",
     "optimality",
     "phase_diagram",

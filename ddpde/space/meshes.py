@@ -16,7 +16,7 @@ from ddpde.space.partition import with_neighbours
 
 @dataclass(frozen=True)
 class BoxRecipe:
-    """How to build a box mesh; kept instead of the mesh so that a coarser one can be built."""
+    """How to build a box mesh; kept instead of the mesh so that a finer one can be built."""
 
     lower: tuple[float, ...]
     upper: tuple[float, ...]
@@ -27,12 +27,16 @@ class BoxRecipe:
         """The mesh, distributed over `comm`."""
         return box(self.lower, self.upper, cells=self.cells, cell=self.cell, comm=comm)
 
-    def coarser(self) -> BoxRecipe:
-        """The same box with half the cells in each direction."""
-        return replace(self, cells=tuple(max(1, c // 2) for c in self.cells))
+    def finer(self) -> BoxRecipe:
+        """The same box with twice the cells on a line, half as many again in each direction else.
+
+        In more dimensions twice the cells would cost far more than the run itself.
+        """
+        more = 2.0 if len(self.cells) == 1 else 1.5
+        return replace(self, cells=tuple(int(np.ceil(more * c)) for c in self.cells))
 
     def wider(self, least: Sequence[float], periods: Sequence[float | None] = ()) -> BoxRecipe:
-        """A quarter longer at each end, in cells of the same size.
+        """An eighth longer at each end, in cells of the same size.
 
         Ends at `least` stay put, and so do coordinates that have a period.
         """
@@ -40,7 +44,7 @@ class BoxRecipe:
         for j, count in enumerate(self.cells):
             if periods and periods[j]:
                 continue
-            extra = max(1, count // 4)
+            extra = max(1, count // 8)
             size = (self.upper[j] - self.lower[j]) / count
             upper[j] += extra * size
             cells[j] += extra
@@ -60,8 +64,8 @@ class FileRecipe:
         """The mesh, distributed over `comm`."""
         return from_gmsh(self.path, comm=comm)
 
-    def coarser(self) -> None:
-        """A file has no coarser companion: its error is estimated by a lower degree."""
+    def finer(self) -> None:
+        """A file has no finer companion: its error is estimated by a higher degree."""
         return None
 
     def wider(self, least: Sequence[float], periods: Sequence[float | None] = ()) -> None:

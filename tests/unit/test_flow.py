@@ -177,4 +177,4 @@ def test_wider_boxes_leave_circles_alone():
     box = BoxRecipe((0.0, -1.0), (6.0, 1.0), (12, 4))
     wider = box.wider((-np.inf, -np.inf), (6.0, None))
     assert wider == BoxRecipe((0.0, -1.5), (6.0, 1.5), (12, 6))
-    assert box.wider((-np.inf, -1.0)).lower == (-1.5, -1.0)
+    assert box.wider((-np.inf, -1.0)).lower == (-0.5, -1.0)

@@ -13,11 +13,12 @@ from ddpde.report.numerals import known, listed, short, sig
 PARTS = {
     "mesh": ("#0b4f8a", "", "o"),
     "time": ("#7fb0d8", "", "s"),
+    "data": ("#a8a8d8", "...", "P"),
     "truncation": ("#2a7d5f", "///", "D"),
     "SGD step": ("#7b2150", "\\\\\\", "^"),
     "Monte Carlo": ("#e0b060", "", "v"),
 }
-NAMES = {"time": "time step"}
+NAMES = {"time": "time step", "data": "data quadrature"}
 _ROUNDING = 1e-14
 
 
@@ -52,7 +53,8 @@ def figure(content: Content) -> Figure | None:
         caption += f", and the gap at N = {width} (diamonds): below the bar it is not resolved"
     caption += (
         ". (b) Each part by itself on a logarithmic axis; a part without a marker is zero to "
-        "rounding. Mesh, time step and truncation are differences to a second computation"
+        "rounding. Mesh, time step, data quadrature and truncation are differences to a better "
+        "computation"
     )
     caption += f". Not measured: {listed(missing)}." if missing else "."
     return Figure("budget", "Error budget of the risk", caption, panels, legend, columns=2)
