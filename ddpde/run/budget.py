@@ -92,17 +92,16 @@ def error_budget(
             errors[quantity][part] = found
 
     tighter, scale = _in_time(options, main.settings["method"])
-    found = None
-    if tighter is not None:
+    if tighter is None:
+        record("time", None)
+    else:
         found = _observed(run("error in time", problem, recipe, tighter), comm)
-    record("time", found, scale)
-    if found is not None and options.dt is None:
-        values, options = found, tighter  # what the other parts are compared with
+        record("time", found, scale)
+        if options.dt is None:
+            values, options = found, tighter  # what the other parts are compared with
     for part, companion in _in_space_and_data(problem, recipe, options).items():
-        found = None
-        if companion is not None:
-            found = _observed(run(f"error in {part}", *companion), comm)
-        record(part, found)
+        better = _observed(run(f"error in {part}", *companion), comm) if companion else None
+        record(part, better)
     return Budget(main, **errors)
 
 
