@@ -150,13 +150,12 @@ class EulerianFlow:
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         coefficients = self.coefficients(u)
-        f = self.predictions(coefficients)
         positive = self._limiter(coefficients)
         values = positive @ self._basis.T
         masses = np.einsum("ci,ci->c", self.space.cell_means[0], coefficients)
         local = np.array(
             [
-                self.space.nodal_masses(coefficients) @ self._r,
+                self.space.nodal_masses(positive) @ self._r,
                 entropy(values, self._rule.weights) if self.temperature > 0 else 0.0,
                 masses.sum(),
                 masses[self._rim].sum(),
@@ -165,8 +164,10 @@ class EulerianFlow:
         )
         potential, negentropy, mass, rim, internal = sum_over_ranks(self.comm, local)
         return {
-            "risk": self.energy.risk(f),
-            "free_energy": self.energy.nonlocal_energy(f)
+            # of the law that evolves: limiting is not smooth, and would hide the order in time
+            "risk": self.energy.risk(self.predictions(coefficients)),
+            # of the positive law throughout: with two laws in one sum it need not fall
+            "free_energy": self.energy.nonlocal_energy(self.predictions(positive))
             + potential
             + self.temperature * negentropy
             + internal,

@@ -24,7 +24,7 @@ from ddpde.run.adaptation import Adaptation
 from ddpde.run.clock import Clock
 from ddpde.run.trajectory import Recorder, Trajectory
 from ddpde.space import Space
-from ddpde.step import JKO_METHODS, METHODS, JkoStepper, MethodOfLines, Stepper
+from ddpde.step import JKO_METHODS, METHODS, Descent, JkoStepper, MethodOfLines, Stepper
 
 SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
     "eulerian": EulerianFlow,
@@ -155,6 +155,7 @@ def solve(
     with progress(label) as bar, _interruptible(mesh.comm) as interrupted:
         good, good_t = flow.state.duplicate(), 0.0
         flow.state.copy(good)
+        descent: Descent | None = None
 
         def size() -> dict[str, float]:
             return {"cells": adaptation.cells} if adaptation else {}
@@ -163,6 +164,11 @@ def solve(
             nonlocal good_t
             row = {"t": clock.t_of(s, t), "dt": ds}
             row |= flow.diagnostics(u) | size() | stepper.status
+            if descent:
+                assert isinstance(stepper, MethodOfLines)
+                if descent.refuses(row["free_energy"], stepper):
+                    stepper.repeat(good)
+                    return True
             if problem.noise is None:
                 _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
             u.copy(good)
@@ -177,7 +183,7 @@ def solve(
 
         def reached(stop: float) -> bool:
             """Advance to `stop`, on as many meshes as it takes; False where interrupted."""
-            nonlocal flow, stepper, good
+            nonlocal flow, stepper, good, descent
             while not stepper.advance(stop, on_step):
                 if not adaptation or not adaptation.due or interrupted():
                     return False
@@ -187,10 +193,14 @@ def solve(
                 flow.state.copy(good)
                 stepper = _integrator(options, method, flow, previous=old)
                 old.close()
+                if descent:  # the new mesh's law has a free energy of its own
+                    descent = Descent(flow.diagnostics(good)["free_energy"])
             return True
 
         first = {"t": 0.0, "dt": 0.0} | flow.diagnostics(flow.state) | size() | stepper.status
         recorder.step(first)
+        if isinstance(stepper, MethodOfLines) and options.dt is None and problem.noise is None:
+            descent = Descent(first["free_energy"])
         try:
             for t, stop in zip(outputs, stops, strict=True):
                 if t > 0 and not reached(stop):

@@ -37,6 +37,10 @@ METHODS = {
 }
 
 
+_SHORTEST, _LONGEST = 1e-20, 1e20  # steps, as in PETSc
+_GROWTH = 1.1  # the limit on steps after one was refused grows by this with each step
+
+
 class MethodOfLines:
     """Advances `flow.state` in place; adaptive to `rtol`, or with the fixed step `dt`.
 
@@ -58,7 +62,8 @@ class MethodOfLines:
         self._fixed = dt
         self._dt = dt or (previous._dt if previous else self._first_step(method, rtol))
         self._held = 0.0
-        self._stop = False
+        self._stop = self._again = False
+        self._cap = _LONGEST
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
         ts.setTime(previous._ts.getTime() if previous else 0.0)
@@ -115,6 +120,15 @@ class MethodOfLines:
         scale = self._u.norm(PETSc.NormType.INFINITY)
         self._ts.setTolerances(rtol=self._rtol, atol=self._rtol * scale)
 
+    def repeat(self, before: PETSc.Vec) -> None:
+        """To be called by on_step: take this step again from `before`, with half its length."""
+        before.copy(self._u)
+        self._again = True
+
+    def release(self) -> None:
+        """Let the tolerance alone choose the next step: shorter ones were of no use."""
+        self._limit(_LONGEST)
+
     def close(self) -> None:
         """Free what PETSc holds: its callbacks would keep the flow and its mesh alive for ever."""
         self._ts.destroy()
@@ -137,13 +151,25 @@ class MethodOfLines:
                 f"the solution is not finite at s = ∫ ξ dt = {t:.6g}",
                 "take a smaller rtol or dt; if that fails, a finer mesh",
             )
-        # the last step before an output time is cut short: remember the natural size
-        self._dt = self._fixed or max(dt, 0.5 * self._dt)
-        if self._adapts_rarely:
-            self._keep_step(ts, t, dt)
         if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
-        if not self._on_step(t, dt, self._u):
+        self._again = False
+        go_on = self._on_step(t, dt, self._u)
+        if self._again:  # not by TSRollBack: the state may have been mended
+            ts.setTime(ts.getPrevTime())
+            ts.setStepNumber(ts.getStepNumber() - 1)
+            ts.setTimeStep(0.5 * dt)
+            ts.restartStep()
+            ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
+            self._limit(0.5 * dt)
+            return
+        if self._cap < _LONGEST:
+            self._limit(min(_GROWTH * self._cap, _LONGEST))
+        # the last step before an output time is cut short: remember the natural size
+        self._dt = self._fixed or min(self._cap, max(dt, 0.5 * self._dt))
+        if self._adapts_rarely:
+            self._keep_step(ts, t, dt)
+        if not go_on:
             self._stop = True
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
@@ -165,6 +191,10 @@ class MethodOfLines:
         elif abs(dt - self._held) > _SAME * dt:
             self._held = dt
         ts.setTimeStep(self._held if self._held < (1.0 - _SAME) * left else left)
+
+    def _limit(self, longest: float) -> None:
+        self._cap = longest
+        self._ts.setStepLimits(_SHORTEST, longest)
 
     def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
         self._flow.now = t
