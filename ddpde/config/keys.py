@@ -68,6 +68,7 @@ class OptionsSection(Section):
     adapt: float = optional(gt=0, lt=1)
     adapt_depth: int = optional(ge=1, le=12)
     grow: float = optional(gt=0, lt=1)
+    steady: float = optional(gt=0, lt=1)
 
 
 class SolverSection(OptionsSection):

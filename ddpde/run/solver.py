@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
+from petsc4py import PETSc
 
 from ddpde.comm import log, progress
 from ddpde.errors import ProblemError, SolverError
@@ -31,6 +32,7 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
     "lagrangian": LagrangianFlow,
 }
 
+_CALM = 2  # steps in which little changes, before a law counts as steady
 _UNSTABLE = 1e-2  # relative rise of the free energy in one step that ends a run
 
 _FEATURE_TOLERANCES = (1e-10, 1e-7)  # least and greatest
@@ -46,7 +48,8 @@ class SolverOptions:
     initial density; dt: fixed step instead of an adaptive one, and the τ of a JKO method.
     adapt: tolerance of the law's L1 error on its mesh, which then follows the law; adapt_depth:
     how often a cell of the given mesh may be halved. grow: mass in the cells at an end of a box
-    beyond which the box grows there.
+    beyond which the box grows there. steady: the run is over once the law changes by less than
+    this, relative to its peak, in a unit of s = ∫ ξ dt; later output times get the last law.
     """
 
     space: str = "eulerian"
@@ -57,6 +60,7 @@ class SolverOptions:
     adapt: float | None = None
     adapt_depth: int = 10
     grow: float | None = None
+    steady: float | None = None
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
@@ -77,7 +81,7 @@ class SolverOptions:
             raise ProblemError(f"rtol = {self.rtol}", "between 0 and 1")
         if self.dt is not None and not self.dt > 0:
             raise ProblemError(f"dt = {self.dt}", "a positive step")
-        for name in ("adapt", "grow"):
+        for name in ("adapt", "grow", "steady"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ProblemError(f"{name} = {value}", "between 0 and 1")
@@ -151,11 +155,14 @@ def solve(
     }
     root = mesh.comm.rank == 0
     recorder = Recorder(Path(folder) if folder and root else None, described)
-    finished = True
+    finished, steady_at = True, None
     with progress(label) as bar, _interruptible(mesh.comm) as interrupted:
         good, good_t = flow.state.duplicate(), 0.0
         flow.state.copy(good)
         descent: Descent | None = None
+
+        at_rest: list[bool] = []
+        largest = PETSc.NormType.INFINITY
 
         def size() -> dict[str, float]:
             return {"cells": adaptation.cells} if adaptation else {}
@@ -171,6 +178,11 @@ def solve(
                     return True
             if problem.noise is None:
                 _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
+            if options.steady is not None:
+                # good: the state before this step
+                good.axpy(-1.0, u)
+                change, most = good.norm(largest), u.norm(largest)
+                at_rest.append(change <= options.steady * ds * most)
             u.copy(good)
             good_t = row["t"]
             recorder.step(row)
@@ -179,7 +191,8 @@ def solve(
                 assert isinstance(stepper, MethodOfLines)
                 adaptation.consider(u)
                 stepper.rescale()  # a law that starts narrow has a peak that soon means nothing
-            return not interrupted() and not (adaptation and adaptation.due)
+            steady = at_rest[-_CALM:] == [True] * _CALM
+            return not (interrupted() or steady or (adaptation and adaptation.due))
 
         def reached(stop: float) -> bool:
             """Advance to `stop`, on as many meshes as it takes; False where interrupted."""
@@ -203,9 +216,14 @@ def solve(
             descent = Descent(first["free_energy"])
         try:
             for t, stop in zip(outputs, stops, strict=True):
-                if t > 0 and not reached(stop):
-                    finished = False
-                    break
+                if t > 0 and steady_at is None and not reached(stop):
+                    if at_rest[-_CALM:] != [True] * _CALM:
+                        finished = False
+                        break
+                    steady_at = good_t
+                    log.info("%s: steady at t = %.6g", label, steady_at)
+                if steady_at is not None:
+                    recorder.repeat(t)
                 recorder.output(flow.law(t, flow.state))
         except SolverError as error:
             where = recorder.rescue(flow.law(good_t, good))
@@ -224,6 +242,7 @@ def solve(
         truncated_mass=flow.truncated_mass,
         wall=time.monotonic() - started,
         finished=finished,
+        steady_at=steady_at,
         _outputs=np.array(recorder.outputs, dtype=int),
     )
 

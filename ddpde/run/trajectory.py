@@ -20,7 +20,9 @@ class Trajectory:
 
     `history` maps t, dt (the step in s = ∫ ξ dt), risk, free_energy, mass, minimum and
     boundary_mass to arrays (n_steps,), the initial state first. `laws` is filled on rank 0 only.
-    `finished` is False where the run was interrupted: everything up to then is here.
+    `finished` is False where the run was interrupted: everything up to then is here. `steady_at`:
+    the time at which the law was found to be steady, if that was asked for; the output times after
+    it have the law of then.
     """
 
     problem: Problem
@@ -31,6 +33,7 @@ class Trajectory:
     truncated_mass: float
     wall: float
     finished: bool = True
+    steady_at: float | None = None
     _outputs: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
     def risk(self) -> np.ndarray:
@@ -92,6 +95,10 @@ class Recorder:
         self._rows.append(row)
         if self._scalars is not None:
             self._scalars.write(json.dumps(row) + "\n")
+
+    def repeat(self, t: float) -> None:
+        """The last row once more, at a later time."""
+        self.step(self._rows[-1] | {"t": t, "dt": 0.0})
 
     def latest(self, name: str) -> float:
         """The last recorded value of a scalar."""
