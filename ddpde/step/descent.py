@@ -2,8 +2,8 @@
 
 A rise is first held to be the step's fault (explicit transport at the limit of its stability does
 it, within the tolerance), and the step is repeated with half its length. Where that does not help
-the fault is the mesh's: a law narrower than its cells cannot fall for ever. Such steps are taken,
-and after a few of them in a row no more attempts are made until one step falls again in a repeat.
+the fault is the mesh's: a law narrower than its cells cannot fall for ever. Such a step is taken,
+and so are twice as many as the time before, until a repeat helps again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from ddpde.step.method_of_lines import MethodOfLines
 
 ALLOWED = 1e-10  # rise in one step, relative to max(1, |F|)
-_ATTEMPTS = 4  # halvings of one step at most
+_ATTEMPTS = 5  # halvings of one step at most
 
 
 class Descent:
@@ -19,19 +19,21 @@ class Descent:
 
     def __init__(self, energy: float) -> None:
         self._last = energy
-        self._attempts, self._patience = 0, _ATTEMPTS
+        self._attempts = self._rest = 0
+        self._pause = 1
 
     def refuses(self, energy: float, stepper: MethodOfLines) -> bool:
         """Whether the step that ends with this free energy is to be repeated."""
         rises = energy - self._last > ALLOWED * max(1.0, abs(self._last))
-        if rises and self._attempts < self._patience:
+        if rises and not self._rest and self._attempts < _ATTEMPTS:
             self._attempts += 1
             return True
-        if rises and self._attempts:
+        if rises and self._rest:
+            self._rest -= 1
+        elif rises:
+            self._rest, self._pause = self._pause, 2 * self._pause
             stepper.release()
-        if rises:
-            self._patience = max(0, self._patience - 1)
         elif self._attempts:
-            self._patience = _ATTEMPTS
+            self._pause = 1
         self._attempts, self._last = 0, energy
         return False
