@@ -162,7 +162,6 @@ def solve(
         descent: Descent | None = None
 
         at_rest: list[bool] = []
-        largest = PETSc.NormType.INFINITY
 
         def size() -> dict[str, float]:
             return {"cells": adaptation.cells} if adaptation else {}
@@ -181,8 +180,7 @@ def solve(
             if options.steady is not None:
                 # good: the state before this step
                 good.axpy(-1.0, u)
-                change, most = good.norm(largest), u.norm(largest)
-                at_rest.append(change <= options.steady * ds * most)
+                at_rest.append(_peak(good) <= options.steady * ds * _peak(u))
             u.copy(good)
             good_t = row["t"]
             recorder.step(row)
@@ -245,6 +243,11 @@ def solve(
         steady_at=steady_at,
         _outputs=np.array(recorder.outputs, dtype=int),
     )
+
+
+def _peak(u: PETSc.Vec) -> float:
+    """Largest absolute value, on all ranks."""
+    return u.norm(PETSc.NormType.INFINITY)  # type: ignore[arg-type, return-value]
 
 
 def _must_fall(energy: float, before: float, t: float) -> None:
