@@ -210,7 +210,9 @@ def solve(
 
         first = {"t": 0.0, "dt": 0.0} | flow.diagnostics(flow.state) | size() | stepper.status
         recorder.step(first)
-        if isinstance(stepper, MethodOfLines) and options.dt is None and problem.noise is None:
+        adaptive = isinstance(stepper, MethodOfLines) and options.dt is None
+        # without diffusion laws condense into cells, where shorter steps are of no use
+        if adaptive and problem.noise is None and problem.temperature > 0:
             descent = Descent(first["free_energy"])
         try:
             for t, stop in zip(outputs, stops, strict=True):
