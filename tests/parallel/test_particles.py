@@ -73,7 +73,8 @@ def test_replicas_on_ranks_and_restart_on_others(tmp_path):
         result = launch(tmp_path / str(ranks), ranks, "wrong" if ranks == 3 else "run")
         assert result.returncode == 0, result.stderr
         if ranks == 3:  # one error on all ranks
-            assert sorted(result.stdout.split("\n"))[1:] == [f"{r} SolverError" for r in range(3)]
+            # ranks write at the same time: lines may run into each other
+            assert all(f"{r} SolverError" in result.stdout for r in range(3)), result.stdout
     cut = tmp_path / "cut"
     assert launch(cut, 2, "interrupt").returncode == 0
     assert not list(cut.glob("*_2_*"))  # stopped before the end
