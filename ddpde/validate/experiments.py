@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from mpi4py import MPI
 
 from ddpde.comm import progress
 from ddpde.compare import cloud_energy
@@ -34,16 +35,23 @@ class Experiments:
     network: np.ndarray
 
 
-def run_experiments(problem: Problem, plan: ParticlePlan, times: np.ndarray) -> Experiments:
-    """Train every width, measure risks on raw samples, and the bias of the step size."""
-    ensembles = [_train(problem, plan, width, times) for width in plan.widths]
+def run_experiments(
+    problem: Problem, plan: ParticlePlan, times: np.ndarray, comm: MPI.Comm
+) -> Experiments | None:
+    """Train every width, measure risks on raw samples, and the bias of the step size.
+
+    The ranks of `comm` share the replicas out; rank 0 measures them all, the others return None.
+    """
+    ensembles = [_train(problem, plan, comm, width, times) for width in plan.widths]
+    # the bias hardly depends on N (FACTS 9): measure it where training is cheap, noise still low
+    index = len(plan.widths) // 2
+    coarse = _train(problem, plan, comm, plan.widths[index], times, plan.bias_factor)
+    if comm.rank > 0:
+        return None
     risks = np.stack([_risk(problem, plan, e) for e in ensembles])
     test = None
     if problem.test_data is not None:
         test = np.stack([risk(problem, e.theta, problem.test_data)[0] for e in ensembles])
-    # the bias hardly depends on N (FACTS 9): measure it where training is cheap, noise still low
-    index = len(plan.widths) // 2
-    coarse = _train(problem, plan, plan.widths[index], times, plan.bias_factor)
     bias = (_risk(problem, plan, coarse) - risks[index]) / (plan.bias_factor - 1)
     return Experiments(
         widths=np.array(plan.widths),
@@ -59,7 +67,12 @@ def run_experiments(problem: Problem, plan: ParticlePlan, times: np.ndarray) -> 
 
 
 def _train(
-    problem: Problem, plan: ParticlePlan, width: int, times: np.ndarray, longer: int = 1
+    problem: Problem,
+    plan: ParticlePlan,
+    comm: MPI.Comm,
+    width: int,
+    times: np.ndarray,
+    longer: int = 1,
 ) -> Ensemble:
     """Steps `longer` than planned, where their bias is measured.
 
@@ -79,6 +92,7 @@ def _train(
             system=plan.system,
             batch=batch,
             dtype=plan.dtype,
+            comm=comm,
             progress=lambda done: bar.to(done / steps if steps else 1.0),
         )
 

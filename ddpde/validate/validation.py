@@ -33,21 +33,21 @@ _LIBRARIES = ("dolfinx-solver-real", "fenics-dolfinx", "jax", "numpy", "scipy", 
 def validate(case: Case, folder: str | Path | None = None) -> Verdict:
     """Run the whole validation of a case.
 
-    The PDE uses all MPI ranks, the particles rank 0. With `folder` everything a report needs is
-    written there: the main run as `solve` writes it, `summary.json`, `arrays.npz`,
-    `verdict.json`. All ranks return the same verdict.
+    The PDE uses all MPI ranks, the particles' replicas are spread over them, and rank 0 compares.
+    With `folder` everything a report needs is written there: the main run as `solve` writes it,
+    `summary.json`, `arrays.npz`, `verdict.json`. All ranks return the same verdict.
     """
     started = time.monotonic()
     comm = MPI.COMM_WORLD
     path = Path(folder) if folder is not None else None
     solutions = solve_case(case, folder=path)
     predicted = predicted_fluctuations(case)
-    verdict = None
+    experiments = comparison = verdict = None
+    if case.particles is not None:
+        times = comm.bcast(solutions.main.times, root=0)
+        experiments = run_experiments(case.problem, case.particles, times, comm)
     if comm.rank == 0:
-        experiments = comparison = None
-        if case.particles is not None:
-            times = solutions.main.times
-            experiments = run_experiments(case.problem, case.particles, times)
+        if case.particles is not None and experiments is not None:
             comparison = compare(solutions, experiments, case.mesh, case.particles.seed)
             if predicted is not None:
                 found = spread(case.problem, case.particles, predicted, experiments)

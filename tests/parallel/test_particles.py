@@ -1,5 +1,7 @@
-"""Replicas spread over ranks are those of one process, bit by bit; restart on other ranks too."""
+"""Replicas spread over ranks are those of one process, bit by bit; restart on other ranks too,
+and a validation."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -88,3 +91,42 @@ def test_replicas_on_ranks_and_restart_on_others(tmp_path):
         ):
             np.testing.assert_array_equal(other["theta"], one["theta"])
             np.testing.assert_array_equal(other["weights"], one["weights"])
+
+
+CASE = """
+title = "small"
+[problem]
+name = "erf_teacher"
+[problem.parameters]
+label_noise = 0.5
+[mesh]
+lower = -2.0
+upper = 4.0
+cells = 12
+[solver]
+degree = 2
+rtol = 1e-5
+times = [0.5]
+[particles]
+widths = [10, 20]
+replicas = 3
+step_size = 0.05
+bias_factor = 2
+"""
+
+
+def test_a_validation_on_two_ranks_is_that_of_one(tmp_path):
+    (tmp_path / "case.toml").write_text(CASE)
+    found = []
+    for ranks in (1, 2):
+        command = [MPIRUN, "-n", str(ranks), sys.executable, "-m", "ddpde", "validate", "case.toml"]
+        subprocess.run([*command, "--out", str(ranks)], cwd=tmp_path, env=ENVIRONMENT, timeout=240)
+        summary = json.loads((tmp_path / str(ranks) / "summary.json").read_text())
+        assert summary["environment"]["ranks"] == ranks
+        found.append((summary, np.load(tmp_path / str(ranks) / "arrays.npz")["particles"]))
+    (one, ours), (two, theirs) = found
+    np.testing.assert_array_equal(theirs, ours)
+    np.testing.assert_array_equal(two["particles"]["risk"], one["particles"]["risk"])
+    for check, other in zip(one["verdict"]["checks"], two["verdict"]["checks"], strict=True):
+        assert check["name"] == other["name"] and check["passed"] == other["passed"]
+        assert other["value"] == pytest.approx(check["value"], rel=1e-6, abs=1e-9)
