@@ -54,8 +54,8 @@ class SparseDiffusion:
         self._current = (0.0, 0.0)
         self._x, self._b = self._matrix.createVecs()
         self._one, self._weight = self._matrix.createVecs()
-        self._one.setArray(space.project(lambda x: np.ones(len(x))).ravel())
-        self._mass.mult(self._one, self._weight)
+        self._one.setArray(space.one.ravel())
+        self._weight.setArray(space.cell_means[0].ravel())
         self._volume = self._weight.dot(self._one)
         self._ksp = _direct(self._shifted) if space.tdim < 3 else _iterative(self._shifted)
 

@@ -111,6 +111,14 @@ class Space:
         return self._rule.weights @ self._rule.basis(self.degree), self._rule.weights.sum(axis=1)
 
     @cached_property
+    def one(self) -> np.ndarray:
+        """Coefficients (n_cells, nd) of the constant 1, exactly: a projection is not, on curved
+        cells."""
+        found = np.zeros(self.local_shape)
+        found[:, 0] = 1.0 / self._rule.basis(self.degree)[0, 0]
+        return found
+
+    @cached_property
     def check_values(self) -> np.ndarray:
         """Basis values (points, nd) where positivity is enforced and measured.
 
