@@ -37,38 +37,48 @@ class _Part:
 
 
 class _Linear(_Part):
-    """A direct solve a stage, in the callbacks that PETSc asks for."""
+    """A direct solve a stage.
+
+    TS asks for the x of F(x) = shift (x − z) + diffusion(x) = 0, where only TS knows z. As the
+    equation is linear the guess does not matter, and the rate that goes with x = 0 is −shift z:
+    (shift + diffusion) x = shift z is solved without applying the diffusion to anything.
+    """
 
     def set_solver(self, ts: PETSc.TS, rtol: float) -> None:
         assert self._flow.diffusion is not None
         self._diffusion = self._flow.diffusion
-        self._shift = self._factor = 1.0
+        self._shift = 1.0
+        self._at_zero = False
+        self._residual = self._flow.state.duplicate()
         sizes = self._flow.state.getSizes()
         jacobian = PETSc.Mat().createPython((sizes, sizes), self)
         jacobian.setUp()
         ts.setIJacobian(self.set_shift, jacobian)
         snes = ts.getSNES()
-        snes.setType("ksponly")
-        ksp = snes.getKSP()
-        ksp.setType("preonly")
-        ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(self)
+        snes.setType("python")
+        snes.setPythonContext(self)
 
     def set_shift(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
-        self._shift, self._factor = shift, self._flow.temperature
+        self._shift = shift
 
-    def apply(self, pc, b, x):  # type: ignore[no-untyped-def]
+    def residual(self, ts, t, u, rate, out):  # type: ignore[no-untyped-def]
+        if self._at_zero:
+            rate.copy(out)
+        else:
+            super().residual(ts, t, u, rate, out)
+
+    def solve(self, snes, b, x):  # type: ignore[no-untyped-def]
+        """Called by SNES."""
+        x.zeroEntries()
+        self._at_zero = True
+        snes.computeFunction(x, self._residual)
+        self._at_zero = False
+        jacobian, preconditioner, _ = snes.getJacobian()
+        snes.computeJacobian(x, jacobian, preconditioner)  # tells the shift
+        right = -self._residual.getArray(readonly=True).reshape(self._flow.local_shape)
         with x as array:
-            solved = self._diffusion.solve(self._shift, self._factor, self._shaped(b))
-            array[:] = solved.ravel()
-
-    def mult(self, matrix, x, y):  # type: ignore[no-untyped-def]
-        with y as array:
-            array[:] = self._shift * x.getArray(readonly=True)
-            array[:] += self._factor * self._diffusion.apply(self._shaped(x)).ravel()
-
-    def _shaped(self, vector: PETSc.Vec) -> np.ndarray:
-        return vector.getArray(readonly=True).reshape(self._flow.local_shape)
+            array[:] = self._diffusion.solve(self._shift, self._flow.temperature, right).ravel()
+        snes.setConvergedReason(PETSc.SNES.ConvergedReason.CONVERGED_ITS)
 
 
 class _Nonlinear(_Part):
