@@ -2,98 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from ddpde.problem.schedules import constant
 from ddpde.report.folder import Content
+from ddpde.report.mathml import Equation, display
 from ddpde.report.numerals import listed
-
-_TOKEN = re.compile(r"(?:[^\W\d_]\u0304?)+′?|[\d.]+|\S")
-_ACCENTS = {"′": ("msup", "′"), "\u0304": ("mover", "¯")}
-_UPRIGHT = {"log", "exp"}
-_OPERATORS = set("=+−∂∇∆∫∬′·(){}[]|,;→≈∼←√")
-
-
-@dataclass(frozen=True)
-class Equation:
-    """`math` is MathML, `words` what it says."""
-
-    math: str
-    words: str
-
-
-def m(text: str) -> str:
-    """MathML of a short formula: a_b, a^b, √a and ⅟ab (a over b), each with a token or ⟨a row⟩.
-
-    A run of letters is one name; spaces separate and do not show.
-    """
-    out, _ = _row(_TOKEN.findall(text), stop=None)
-    return out
-
-
-def _row(tokens: list[str], stop: str | None) -> tuple[str, list[str]]:
-    items: list[str] = []
-    while tokens:
-        head, *tokens = tokens
-        if head == stop:
-            return "".join(items), tokens
-        if head in "_^" and items:
-            script, tokens = _atom(tokens)
-            base = items.pop()
-            kind = "msub" if head == "_" else "msup"
-            if kind == "msup" and base.startswith("<msub>"):
-                base, kind = base[6:-7], "msubsup"
-            items.append(f"<{kind}>{base}{script}</{kind}>")
-        else:
-            item, tokens = _atom([head, *tokens])
-            items.append(item)
-    return "".join(items), tokens
-
-
-def _atom(tokens: list[str]) -> tuple[str, list[str]]:
-    head, *tokens = tokens
-    if head == "⟨":
-        inner, tokens = _row(tokens, "⟩")
-        return f"<mrow>{inner}</mrow>", tokens
-    if head == "√":
-        inner, tokens = _atom(tokens)
-        return f"<msqrt>{inner}</msqrt>", tokens
-    if head == "⅟":  # ⅟ ⟨a⟩ ⟨b⟩ is a over b
-        above, tokens = _atom(tokens)
-        below, tokens = _atom(tokens)
-        return f"<mfrac>{above}{below}</mfrac>", tokens
-    if head[0].isdigit():
-        return f"<mn>{head}</mn>", tokens
-    if head in _UPRIGHT:
-        return f"<mi>{head}</mi><mo>&#x2061;</mo>", tokens
-    if head == "d":
-        return '<mi mathvariant="normal">d</mi>', tokens
-    if head == "‖":
-        return '<mspace width="1.6em"/>', tokens
-    if head == "𝔼":
-        return '<mi>𝔼</mi><mspace width="0.17em"/>', tokens
-    if head == "∑":
-        return '<mo movablelimits="false">∑</mo>', tokens
-    if len(head) == 2 and head[1] in _ACCENTS:
-        kind, mark = _ACCENTS[head[1]]
-        return f"<{kind}><mi>{head[0]}</mi><mo>{mark}</mo></{kind}>", tokens
-    if head in "∂∇∆":
-        return f'<mo form="prefix" lspace="0.12em" rspace="0">{head}</mo>', tokens
-    if head in "|":
-        return f'<mo stretchy="false" lspace="0" rspace="0">{head}</mo>', tokens
-    if head in "⟦⟧":  # brackets that grow around a fraction
-        return f"<mo>{'[' if head == '⟦' else ']'}</mo>", tokens
-    if head in "(){}[]":
-        return f'<mo stretchy="false">{head}</mo>', tokens
-    if head in _OPERATORS:
-        return f"<mo>{head}</mo>", tokens
-    return f"<mi>{head}</mi>", tokens
-
-
-def _display(text: str) -> str:
-    return f'<math display="block"><mrow>{m(text)}</mrow></math>'
-
+from ddpde.report.systems import system_equations
 
 _LOSS = {
     "Squared": ("ℓ(f, y) = (y − f)^2", "2 (f_ρ(x) − y)", "2 (f_N(x_k) − y_k)"),
@@ -107,7 +22,7 @@ _LOSS = {
 
 
 @dataclass(frozen=True)
-class _Terms:
+class Terms:
     """What the energy and the flow of a problem are made of."""
 
     network: bool
@@ -122,12 +37,12 @@ class _Terms:
     unnormalised: bool
 
 
-def _terms(content: Content) -> _Terms:
+def _terms(content: Content) -> Terms:
     """Of a user's own problem, only what the folder shows of it."""
     problem, case = content.problem, content.case
     ridge, temperature = case.get("ridge"), case.get("temperature")
     alone = problem is None and not content.network
-    return _Terms(
+    return Terms(
         network=content.network,
         potential=alone or getattr(problem, "potential", None) is not None,
         interaction=alone or getattr(problem, "interaction", None) is not None,
@@ -142,7 +57,7 @@ def _terms(content: Content) -> _Terms:
 
 
 def equations(content: Content) -> list[Equation]:
-    """Network, energy, potential, PDE, and, where particles were trained, their recursion."""
+    """Network, energy, potential, PDE, and, where there are particles, what they do."""
     terms = _terms(content)
     radial = (content.case.get("reduction") or _reduction(content)) == "Radial"
     fallback = ("", "∂_f ℓ(f_ρ(x), y)", "∂_f ℓ(f_N(x_k), y_k)")
@@ -154,7 +69,7 @@ def equations(content: Content) -> list[Equation]:
             "A network of N units, and of infinite width: there the law ρ of one unit’s parameters "
             "θ replaces the list of units."
         )
-        out.append(Equation(_display(network), words))
+        out.append(Equation(display(network), words))
     out.append(_energy(content, terms, loss))
     if terms.internal or (terms.temperature and (terms.birth_death or not terms.network)):
         whole = _sum(
@@ -167,7 +82,7 @@ def equations(content: Content) -> list[Equation]:
         words = "The free energy, which the flow never raises, and its first variation."
         if terms.internal:
             words += " h is the density of the internal energy."
-        out.append(Equation(_display(free), words))
+        out.append(Equation(display(free), words))
     potential = _sum(
         (terms.network, f"𝔼⟦{slope} σ(x; θ)⟧"),
         (terms.potential, "V(θ)"),
@@ -176,11 +91,10 @@ def equations(content: Content) -> list[Equation]:
     )
     feels = "a unit" if terms.network else "a particle"
     words = f"The first variation of the energy: what {feels} at θ feels."
-    out.append(Equation(_display(f"F′[ρ](θ) = {potential}"), words))
+    out.append(Equation(display(f"F′[ρ](θ) = {potential}"), words))
     out.append(_flow(content, terms, radial))
     if content.comparison is not None and content.summary is not None:
-        noisy = bool(content.case.get("temperature"))
-        out.append(_recursion(content, slope_n, bool(content.case.get("ridge")), noisy))
+        out += system_equations(content.case["particles"], terms, slope_n)
     return out
 
 
@@ -188,7 +102,7 @@ def _sum(*terms: tuple[bool, str]) -> str:
     return " + ".join(text for there, text in terms if there) or "0"
 
 
-def _energy(content: Content, terms: _Terms, loss: str) -> Equation:
+def _energy(content: Content, terms: Terms, loss: str) -> Equation:
     text = "F[ρ] = " + _sum(
         (terms.network, "𝔼 ℓ(f_ρ(x), y)"),
         (terms.potential, "∫ V(θ) ρ(d θ)"),
@@ -208,7 +122,7 @@ def _energy(content: Content, terms: _Terms, loss: str) -> Equation:
         words += " Terms that the problem may have besides are not recorded in this folder."
         if not terms.network:
             words = "The energy of a law; which of its terms are there is not recorded here."
-    return Equation(_display(text), words)
+    return Equation(display(text), words)
 
 
 def _reduction(content: Content) -> str | None:
@@ -216,7 +130,7 @@ def _reduction(content: Content) -> str | None:
     return type(reduction).__name__ if reduction is not None else None
 
 
-def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
+def _flow(content: Content, terms: Terms, radial: bool) -> Equation:
     law = "ρ̄" if radial else "ρ"
     drift = "∂_r (ρ̄ ∂_r F′[ρ̄](r))" if radial else "∇·(ρ ∇F′[ρ])"
     right = drift + " + T ∆ρ" * (terms.temperature and not radial)
@@ -256,7 +170,7 @@ def _flow(content: Content, terms: _Terms, radial: bool) -> Equation:
             " The last term is birth and death at the rate α: mass moves to where the first "
             "variation is below its mean, without having to travel there."
         )
-    return Equation(_display(f"∂_t {law} = {right}"), words)
+    return Equation(display(f"∂_t {law} = {right}"), words)
 
 
 def _edges(content: Content) -> str:
@@ -271,19 +185,3 @@ def _edges(content: Content) -> str:
     if content.closed:
         return f"{ends}; there is no boundary."
     return f"{ends}; there is no flux through the rest of the boundary."
-
-
-def _recursion(content: Content, slope: str, ridge: bool, noisy: bool) -> Equation:
-    assert content.summary is not None
-    plan = content.summary["case"]["particles"]
-    inner = f"{slope} ∇_θ σ(x_k; θ_i)"
-    if ridge:
-        inner += " + 2 λ θ_i"
-    text = f"θ_i ← θ_i − ε {{{inner}}}"
-    if noisy:
-        text += " + √⟨2 T ε⟩ g_i"
-    words = "One step of the networks’ training, i = 1, …, N, at time t = kε"
-    if plan["batch"] > 1:
-        words += f", and the term with the loss is averaged over {plan['batch']} samples"
-    words += ", gᵢ independent standard normals." if noisy else "."
-    return Equation(_display(text), words)

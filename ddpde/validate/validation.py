@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 import ddpde
 from ddpde.compare import law_risk, prediction
-from ddpde.particles import predict
+from ddpde.particles import SGD, Langevin, predict
 from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case, ParticlePlan
@@ -196,16 +196,17 @@ def _described(case: Case) -> dict[str, Any]:
         "mesh": dataclasses.asdict(case.mesh),
         "options": dataclasses.asdict(case.options),
         "times": case.times,
-        "particles": _plan(case.particles) if case.particles else None,
+        "particles": _plan(case.particles, problem) if case.particles else None,
         "acceptance": dataclasses.asdict(case.acceptance),
         "source": str(case.source.name) if case.source else None,
     }
 
 
-def _plan(plan: ParticlePlan) -> dict[str, Any]:
+def _plan(plan: ParticlePlan, problem: Problem) -> dict[str, Any]:
     """With the step sizes that occur, and the system by its name."""
+    system = plan.system or (SGD() if problem.unit is not None else Langevin())
     steps = sorted({plan.step(n) for n in plan.widths}, reverse=True)
-    return {**dataclasses.asdict(plan), "system": str(plan.system or "SGD()"), "step_sizes": steps}
+    return {**dataclasses.asdict(plan), "system": str(system), "step_sizes": steps}
 
 
 def _environment() -> dict[str, Any]:

@@ -13,6 +13,7 @@ import report_folders
 import ddpde
 from ddpde import report
 from ddpde.errors import DdpdeError
+from ddpde.particles import SGD, Diffusion, GradientFlow, Langevin
 from ddpde.report import equations, numerals
 from ddpde.report import folder as folder_of
 from ddpde.space import Law
@@ -114,6 +115,32 @@ def test_validation_on_a_line(made):
     # no temperature, no ridge: neither appears in an equation
     equations = "".join(re.findall(r"<math.*?</math>", page.html, flags=re.S))
     assert "∆" not in equations and "λ" not in equations
+
+
+@pytest.mark.parametrize(
+    ("system", "there", "words"),
+    [
+        (str(SGD()), "<mo>←</mo>", "averaged over 16 samples"),
+        (str(SGD(sampling="full")), "μ", "whole data set or quadrature"),
+        (str(SGD(noise="independent")), "<mi>k</mi><mi>i</mi>", "samples of its own"),
+        (str(Langevin()), 'mathvariant="normal">d</mi><msub><mi>θ</mi>', "Langevin|gradient flow"),
+        (str(Diffusion(scale=0.1)), "Σ", "are independent"),
+        (str(Diffusion(scale=0.1, noise="common")), "Σ", "one Brownian sheet"),
+        (str(GradientFlow()), "<mfrac>", "order 4 with steps ε"),
+        (str(GradientFlow(rtol=1e-6)), "<mfrac>", "relative tolerance 1e-06"),
+    ],
+)
+def test_each_system_has_its_own_equation(made, system, there, words):
+    content = folder_of.read(made)
+    plan = content.case["particles"] | {"system": system}
+    content.summary["case"]["particles"] = plan
+    found = equations.equations(content)[-1]
+    assert there in found.math and re.search(words, found.words)
+    # the gradient on a sample is that of SGD alone
+    assert ("<mo>←</mo>" in found.math) == system.startswith("SGD")
+    content.__dict__["problem"] = replace(content.problem, birth_death=2.0)
+    *_, step, change = equations.equations(content)
+    assert "α" in change.math and "doubled" in change.words and "α" not in step.math
 
 
 def test_validation_on_real_data(planar):
