@@ -241,9 +241,16 @@ class Energy:
         return differentiated(lambda points: potential(points)[:, None])
 
     def _split(self, f: np.ndarray) -> list[tuple[Outer, np.ndarray]]:
+        return [(outer, f[part]) for outer, part in self._parts]
+
+    @cached_property
+    def _parts(self) -> list[tuple[Outer, slice]]:
+        """The terms' places among the means f."""
         outers = [outer for _, outer in self._terms]
-        ends = np.cumsum([outer.size for outer in outers])[:-1]
-        return list(zip(outers, np.split(f, ends), strict=True)) if outers else []
+        ends = np.cumsum([outer.size for outer in outers]).tolist()
+        return [
+            (outer, slice(end - outer.size, end)) for outer, end in zip(outers, ends, strict=True)
+        ]
 
 
 def _network(problem: Problem) -> tuple[FeatureMap, Risk]:

@@ -16,6 +16,7 @@ from ddpde.space import Facets, Space
 from ddpde.space.quadrature import tabulate
 
 _BLOCK = 100_000  # numbers in a block of cells' temporaries, which should stay in the cache
+_SAME = 1e-12  # relative difference of cells of a uniform mesh
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +45,18 @@ class Transport:
         lagrange = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
         inside = tabulate(lagrange, rule.reference, derivatives=1)[1]
         at_facets = facets.lagrange_gradients(space.degree + 1)
-        # one product gives all slopes of the potential, (ng, tdim · q + tdim · slots)
-        weighted = -rule.reference_weights[:, None] * inside
-        self._potential_slopes = np.concatenate([*weighted, *at_facets]).T.copy()
         metric = rule.metric()  # √g g^{ab}, of one value in affine cells
         self._affine = metric.shape[1] == 1
         self._metric = metric[:, 0] if self._affine else metric.transpose(0, 2, 3, 1).copy()
         self._conormal = facets.conormal.transpose(0, 2, 1).copy()
+        weighted = -rule.reference_weights[:, None] * inside
+        self._alike = self._affine and _alike(self._metric) and _alike(self._conormal)
+        if self._alike:  # products give the drift and the normal slopes themselves
+            drift = np.einsum("ab,bqi->aqi", self._metric[0], weighted)
+            normal = np.einsum("as,asi->si", self._conormal[0], at_facets)
+            self._to_drift, self._to_normal = np.concatenate(drift).T.copy(), normal.T.copy()
+        # one product gives all slopes of the potential, (ng, tdim · q + tdim · slots)
+        self._potential_slopes = np.concatenate([*weighted, *at_facets]).T.copy()
         self._flux_weights = -0.5 * facets.weights.ravel()[facets.first]
         tdim, cells = len(inside), len(self._dofs)
         self._drift = np.zeros((self._n_owned, tdim, inside.shape[1]))
@@ -67,17 +73,19 @@ class Transport:
         """
         tdim, q = self._drift.shape[1:]
         for block in self._blocks:
-            slopes = nodal.take(self._dofs[block]) @ self._potential_slopes
+            local, drift = nodal.take(self._dofs[block]), self._drift[block]
+            owned = len(drift)
+            if self._alike:
+                np.matmul(local[:owned], self._to_drift, out=drift.reshape(owned, tdim * q))
+                np.matmul(local, self._to_normal, out=self._normal[block])
+                continue
+            slopes = local @ self._potential_slopes
             at_facets = slopes[:, tdim * q :].reshape(-1, tdim, self._facets.per_cell)
             np.einsum("cas,cas->cs", self._conormal[block], at_facets, out=self._normal[block])
             # the drift in reference coordinates, −√g g^{ab} ∂_b φ w
-            drift, metric = self._drift[block], self._metric[block]
-            owned = len(drift)
-            inside = slopes[:owned, : tdim * q].reshape(owned, tdim, q)
-            if self._affine:
-                np.matmul(metric[:owned], inside, out=drift)
-            else:
-                np.einsum("cabq,cbq->caq", metric[:owned], inside, out=drift)
+            metric, inside = self._metric[block][:owned], slopes[:owned, : tdim * q]
+            product = "cab,cbq->caq" if self._affine else "cabq,cbq->caq"
+            np.einsum(product, metric, inside.reshape(owned, tdim, q), out=drift)
         if besides is not None:
             self._drift += besides.inside * self.rule.reference_weights
             self._normal -= besides.normal
@@ -148,3 +156,8 @@ class Transport:
         """Second side minus first on every facet's points."""
         traces = (v @ self._trace.T).ravel()
         return traces.take(self._facets.second) - traces.take(self._facets.first)
+
+
+def _alike(cells: np.ndarray) -> bool:
+    """Whether an array (n_cells, …) has the same numbers in all cells, but for rounding."""
+    return bool(len(cells)) and np.ptp(cells, axis=0).max() <= _SAME * np.abs(cells).max()
