@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from ddpde.errors import MeshError, ProblemError
 from ddpde.problem import Problem
+from ddpde.space import bounding_box
 
 _TINY_MASS = 1e-3  # of the initial law outside the mesh: more is refused
 
@@ -26,10 +26,6 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
     for axis, period in enumerate(problem.periods):
         if period is None:
             continue
-        if mesh.comm.size > 1:
-            raise MeshError(
-                "periodic coordinates are solved on one rank only", "run without mpirun"
-            )
         if abs(most[axis] - least[axis] - period) > 1e-9 * period:
             raise MeshError(
                 f"the mesh spans {most[axis] - least[axis]:g} in {problem.labels[axis]}, "
@@ -56,15 +52,6 @@ def check_mass(mass: float) -> float:
             "enlarge the mesh, or refine it where the initial law is concentrated",
         )
     return abs(mass - 1.0)
-
-
-def bounding_box(mesh: dmesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest coordinates (gdim,) of the whole mesh, on all ranks."""
-    x = mesh.geometry.x[:, : mesh.geometry.dim]
-    lower, upper = np.empty(x.shape[1]), np.empty(x.shape[1])
-    mesh.comm.Allreduce(x.min(axis=0, initial=np.inf), lower, MPI.MIN)
-    mesh.comm.Allreduce(x.max(axis=0, initial=-np.inf), upper, MPI.MAX)
-    return lower, upper
 
 
 def check_memory(comm: MPI.Comm, nodes: int, features: int, unknowns: int) -> None:

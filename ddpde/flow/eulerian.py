@@ -12,7 +12,7 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
 from ddpde.errors import ProblemError
-from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
+from ddpde.flow.checks import check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
@@ -21,7 +21,7 @@ from ddpde.flow.pressure import PressureDiffusion
 from ddpde.flow.reaction import BirthDeath
 from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
-from ddpde.space import Law, Space, gather, tensor_grid
+from ddpde.space import Law, Space, bounding_box, end_facets, gather, tensor_grid
 
 _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
 
@@ -208,16 +208,12 @@ class EulerianFlow:
 
 def _rim_cells(problem: Problem, space: Space) -> np.ndarray:
     """Owned cells at the artificial boundary: the natural ends of coordinates do not count."""
-    mesh = space.mesh
-    mesh.topology.create_connectivity(space.tdim - 1, space.tdim)
-    facets = dmesh.exterior_facet_indices(mesh.topology)
-    centres = dmesh.compute_midpoints(mesh, space.tdim - 1, facets)[:, : space.gdim]
+    facets, cells = end_facets(space.mesh)
+    centres = dmesh.compute_midpoints(space.mesh, space.tdim - 1, facets)[:, : space.gdim]
     artificial = np.all(centres > np.asarray(problem.lower) + 1e-12, axis=1)
+    lower, upper = bounding_box(space.mesh)
     for axis, period in enumerate(problem.periods):
         if period is not None:
-            lower, upper = bounding_box(mesh)
             ends = np.stack([centres[:, axis] - lower[axis], upper[axis] - centres[:, axis]])
             artificial &= ends.min(axis=0) > 1e-9 * period
-    cells = mesh.topology.connectivity(space.tdim - 1, space.tdim)
-    touched = np.array([cells.links(f)[0] for f in facets[artificial]], dtype=np.int32)
-    return np.unique(touched[touched < space.n_cells])
+    return np.unique(cells[artificial])

@@ -16,6 +16,7 @@ from ddpde.space.adaptive import AdaptiveMesh, adaptive_mesh
 from ddpde.space.facets import Facets
 from ddpde.space.law import Law, gather
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
+from ddpde.space.periodic import bounding_box, end_facets
 from ddpde.space.points import PointLoads
 from ddpde.space.quadrature import CellQuadrature
 from ddpde.space.screened import ScreenedPoisson
@@ -39,8 +40,10 @@ __all__ = [
     "adaptive_mesh",
     "annulus",
     "ball",
+    "bounding_box",
     "box",
     "disc",
+    "end_facets",
     "from_gmsh",
     "gather",
     "interval",

@@ -14,10 +14,8 @@ import basix.ufl
 import numpy as np
 from dolfinx import mesh as dmesh
 
-from ddpde.errors import MeshError
+from ddpde.space.periodic import Periods, across, bounding_box
 from ddpde.space.quadrature import jacobians, legendre, tabulate
-
-Periods = tuple[float | None, ...]
 
 _FACET = {
     "interval": None,
@@ -98,7 +96,7 @@ class Facets:
         if any(periods):
             cell, start = seen(outer, 0)
             centres = self._slot_points(start, per_facet).mean(axis=1)
-            for low, high in _opposite(centres, periods):
+            for low, high in across(centres, periods, bounding_box(mesh)):
                 pairs.append(((cell[low], start[low]), (cell[high], start[high])))
         cells = np.concatenate([np.stack([a[0], b[0]], axis=1) for a, b in pairs])
         starts = np.concatenate([np.stack([a[1], b[1]], axis=1) for a, b in pairs])
@@ -116,29 +114,6 @@ class Facets:
         """Positions (n, q, gdim) of the slots of facets that begin at `start`."""
         flat = self.points.reshape(-1, self.points.shape[2])
         return flat[start[:, None] + np.arange(per_facet)]
-
-
-def _opposite(centres: np.ndarray, periods: Periods) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Indices of boundary facets that face each other across each period."""
-    out = []
-    for axis, period in enumerate(periods):
-        if period is None:
-            continue
-        height = centres[:, axis]
-        scale = 1e-8 * period
-        low = np.flatnonzero(np.abs(height - height.min()) < scale)
-        high = np.flatnonzero(np.abs(height - height.max()) < scale)
-        across = np.delete(np.rint(centres / scale), axis, axis=1)
-        low, high = (
-            side[np.lexsort(across[side].T)] if across.size else side for side in (low, high)
-        )
-        if len(low) != len(high) or np.abs(across[low] - across[high]).max(initial=0.0) > 10:
-            raise MeshError(
-                f"the mesh does not match itself across the period of coordinate {axis}",
-                "use equal facets on both ends",
-            )
-        out.append((low, high))
-    return out
 
 
 def _reference_slots(cell: str, degree: int) -> tuple[np.ndarray, ...]:

@@ -18,6 +18,7 @@ from dolfinx import mesh as dmesh
 from scipy import sparse
 
 from ddpde.space.facets import Facets
+from ddpde.space.periodic import closed
 from ddpde.space.quadrature import CellQuadrature, legendre, tabulate
 
 
@@ -31,6 +32,7 @@ class Space:
         self, mesh: dmesh.Mesh, degree: int, periods: tuple[float | None, ...] = ()
     ) -> None:
         self.periods = periods
+        mesh, self.original_cells = closed(mesh, periods)
         self.mesh = mesh
         self.comm = mesh.comm
         self.degree = degree
@@ -41,7 +43,6 @@ class Space:
         self.potential = fem.functionspace(mesh, ("Lagrange", degree + 1))
         self.n_cells = mesh.topology.index_map(self.tdim).size_local
         self.local_shape = (self.n_cells, self.density.element.space_dimension)
-        self.original_cells = mesh.topology.original_cell_index[: self.n_cells]
 
     @cached_property
     def nodes(self) -> np.ndarray:

@@ -327,3 +327,47 @@ def test_signed_measures_on_ranks():
         assert done.returncode == 0, done.stderr
         found.append([float(word) for word in done.stdout.split()])
     assert np.allclose(found[1:], found[0], rtol=1e-10)
+
+
+CIRCLES = """
+from mpi4py import MPI
+import sys
+import numpy as np
+import ddpde
+from ddpde.problem import DensityLaw, Problem
+from ddpde.problem.classics import TURN, kuramoto
+
+def coupling(a, b):
+    return -np.cos(a[:, None] - b[None]).sum(axis=2)
+
+start = DensityLaw(2, lambda x: (1 + 0.5 * np.cos(x[:, 0]) * np.cos(x[:, 1] - 1)) / TURN**2)
+torus = Problem("torus", start, interaction=coupling, temperature=0.3, periods=(TURN, TURN))
+start = DensityLaw(2, lambda x: (1 + 0.5 * np.cos(x[:, 0])) / TURN)
+band = Problem("band", start, potential=lambda x: x[:, 1] * np.cos(x[:, 0]), temperature=0.3,
+               periods=(TURN, None))
+square = [0, 0], [TURN, TURN]
+rough = dict(times=[0.2], degree=2, rtol=1e-3)
+runs = [
+    ddpde.solve(kuramoto(0.1, 1.5), ddpde.interval(0, TURN, cells=6), **rough, adapt=1e-1),
+    ddpde.solve(torus, ddpde.box(*square, cells=[8, 6]), **rough),
+    ddpde.solve(torus, ddpde.box(*square, cells=[4, 3], cell="triangle"), **rough),
+    ddpde.solve(band, ddpde.box([0, 0], [TURN, 1], cells=[5, 2], cell="triangle"), **rough),
+]
+if MPI.COMM_WORLD.rank == 0:
+    found = [np.append(run.laws[-1].values, run.free_energy()) for run in runs]
+    np.save(sys.argv[1], np.concatenate(found))
+"""
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+def test_periodic_coordinates_on_ranks(tmp_path):
+    """Intervals that adapt, quadrilaterals, triangles; one period and two."""
+    found = []
+    for ranks in (1, 2, 3):
+        file = tmp_path / f"{ranks}.npy"
+        command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", CIRCLES, str(file)]
+        done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        found.append(np.load(file))
+    assert difference(found[1], found[0]) < RTOL
+    assert difference(found[2], found[0]) < RTOL
