@@ -51,7 +51,7 @@ def digits(folder: Path) -> Path:
     return folder
 
 
-def fluctuating(folder: Path) -> Path:
+def fluctuating(folder: Path, **changes) -> Path:
     """Variances over replicas, predicted and measured."""
     case = Case(
         name="small_erf",
@@ -65,7 +65,7 @@ def fluctuating(folder: Path) -> Path:
         ),
         acceptance=Acceptance(level=1e-3, w1_over_floor=100.0),
     )
-    validate(case, folder)
+    validate(replace(case, **changes), folder)
     return folder
 
 

@@ -3,6 +3,7 @@
 from ddpde.compare.distances import SlicedW1, SlicedW2, floor
 from ddpde.compare.gaussians import QuadraticInteraction, gaussian_entropy, gaussian_w2
 from ddpde.compare.kernels import energy_kernel, gaussian_kernel, mmd_squared
+from ddpde.compare.marginals import ChaosGap, chaos_gap
 from ddpde.compare.observables import cloud_energy, law_energy, law_risk, prediction
 from ddpde.compare.scatter import Scatter, scatter, step_extrapolated
 from ddpde.compare.sobolev import NegativeSobolev
@@ -10,6 +11,7 @@ from ddpde.compare.statistics import Extrapolation, Rate, extrapolate, fit_rate,
 from ddpde.compare.transport import sinkhorn_divergence, wasserstein
 
 __all__ = [
+    "ChaosGap",
     "Extrapolation",
     "NegativeSobolev",
     "QuadraticInteraction",
@@ -17,6 +19,7 @@ __all__ = [
     "Scatter",
     "SlicedW1",
     "SlicedW2",
+    "chaos_gap",
     "cloud_energy",
     "energy_kernel",
     "extrapolate",

@@ -104,6 +104,7 @@ class ParticlesSection(Section):
     bias_factor: int = optional(ge=2)
     risk_samples: int = optional(ge=2, lt=2**32)
     fluctuations: bool = optional()
+    marginals: tuple[Count, ...] = optional(min_length=1)
 
 
 class AcceptanceSection(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -48,6 +49,8 @@ def read_particles(
     others = {"system", "step_size", *_OF_SYSTEMS, *_OF_REGIMES}
     rest = section.model_dump(exclude_unset=True, exclude=others)
     plan = ParticlePlan(step_size=step, system=system, **rest)
+    if plan.marginals:
+        _has_marginals(reader, plan)
     if plan.fluctuations:
         _predictable(reader, plan, problem, fixed)
     _reach_times(reader, plan, times, "solver.times" if listed else "solver.t_end")
@@ -102,6 +105,18 @@ def _system(
         reader.say("particles.system", " -> ".join(filter(None, [error.what, error.remedy])))
         return None
     return system
+
+
+def _has_marginals(reader: Reader, plan: ParticlePlan) -> None:
+    """Whether the laws of k particles can be compared."""
+    path = "particles.marginals"
+    reader.increasing(plan.marginals, path)
+    if max(plan.marginals) > min(plan.widths):
+        reader.say(path, f"{max(plan.marginals)} of {min(plan.widths)} particles")
+    if plan.replicas < 4:
+        reader.say("particles.replicas", f"{plan.replicas}; particles.marginals needs at least 4")
+    if find_spec("ot") is None:
+        reader.say(path, "needs POT: pip install POT")
 
 
 def _predictable(reader: Reader, plan: ParticlePlan, problem: Problem, fixed: bool) -> None:

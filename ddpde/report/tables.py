@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpde.compare import half_width
+from ddpde.compare import ChaosGap, half_width
 from ddpde.report.figures.budget import NAMES, parts
 from ddpde.report.figures.distances import distance
 from ddpde.report.figures.gaps import resolution, slope
@@ -33,7 +33,7 @@ def tables(content: Content) -> list[Table]:
         return [_run(content)]
     made = [_risk(content) if content.network else _free_energy(content), _means(content)]
     if content.comparison is not None:
-        made += [_rates(content), _distances(content), _data(content)]
+        made += [_rates(content), _distances(content), _chaos(content), _data(content)]
     made += [_methods(content), _budget(content)]
     return [table for table in made if table is not None and table.rows]
 
@@ -279,6 +279,33 @@ def _distances(content: Content) -> Table:
         "Floor: mean distance of N independent draws of the PDE’s law from that law; the quantile "
         "is that of a single draw. ± the half width of the 95 % interval over replicas. Slope over "
         "all widths with its 95 % bootstrap interval; independent draws give about −½.",
+    )
+
+
+def _chaos(content: Content) -> Table | None:
+    comparison = content.comparison
+    assert comparison is not None
+    found = [
+        ChaosGap(**g | {"squares": np.array(g["squares"])}) for g in comparison.get("chaos", ())
+    ]
+    rows = [
+        [
+            str(gap.k),
+            str(gap.width),
+            pm(gap.squared, gap.half_width(), signed=True),
+            sig(gap.distance, 3) if gap.resolved else "not resolved",
+            sig(gap.floor, 3),
+            str(gap.points),
+        ]
+        for gap in found
+    ]
+    return Table(
+        f"Law of k of N particles against k independent draws, t = {short(content.times[-1])}",
+        ["k", "N", "W₂²", "W₂", "floor of W₂²", "points"],
+        rows,
+        "W₂² between clouds of k-tuples by exact transport, less the floor, which is what two "
+        "clouds of one law are apart; ± the half width of the 95 % interval over groups of "
+        "replicas. Not resolved: chance explains it.",
     )
 
 

@@ -20,7 +20,8 @@ class ParticlePlan:
     a step. fluctuations: set the variance over replicas against the central limit theorem's.
     bias_factor: the same training is
     repeated with step_size · bias_factor to measure the bias of the step. risk_samples: raw
-    test samples per replica for the risk, where the data law is not a data set.
+    test samples per replica for the risk, where the data law is not a data set. marginals: the k of
+    which the law of k particles is compared with k independent draws of the PDE's law.
     """
 
     widths: tuple[int, ...]
@@ -33,6 +34,7 @@ class ParticlePlan:
     risk_samples: int = 20000
     system: System | None = None
     fluctuations: bool = False
+    marginals: tuple[int, ...] | None = None
 
     def step(self, width: int) -> float:
         """ε at a width."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ddpde.compare import (
+    ChaosGap,
     Extrapolation,
     Rate,
     Scatter,
     SlicedW1,
+    chaos_gap,
     extrapolate,
     fit_rate,
     floor,
@@ -21,6 +23,7 @@ from ddpde.compare import (
 from ddpde.run import Trajectory
 from ddpde.space import Law, Recipe
 from ddpde.validate.beginning import Beginning, beginning
+from ddpde.validate.case import ParticlePlan
 from ddpde.validate.experiments import Experiments
 from ddpde.validate.solutions import Solutions
 from ddpde.validate.spread import Spread
@@ -40,7 +43,8 @@ class Comparison:
     deterministic (n_times): mesh + time + truncation + step-size error of the risk.
     common_noise (n_times): variance over replicas of the first coordinate's mean, split into what
     falls with N and what does not. finite_risk: mean risk of the networks themselves;
-    step_bias (n_times): what the step changes.
+    step_bias (n_times): what the step changes. chaos: W₂² of the marginals that the case asks for,
+    at the last time, every width in turn.
     """
 
     widths: np.ndarray
@@ -65,6 +69,7 @@ class Comparison:
     beginning: Beginning | None = None
     common_noise: list[Scatter] = field(default_factory=list)
     spread: Spread | None = None
+    chaos: list[ChaosGap] = field(default_factory=list)
 
 
 def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: int) -> Comparison:
@@ -113,6 +118,16 @@ def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: 
             [c[0] for c in experiments.coordinates],
         ),
     )
+
+
+def marginal_gaps(law: Law, experiments: Experiments, plan: ParticlePlan) -> list[ChaosGap]:
+    """Laws of k particles at the last time against k draws of `law`, for the k of the plan."""
+    rng = np.random.default_rng([plan.seed, 3])
+    return [
+        chaos_gap(cloud[-1], law, k, rng=rng)
+        for k in plan.marginals or ()
+        for cloud in experiments.coordinates
+    ]
 
 
 def _scatter(widths: np.ndarray, mean: np.ndarray) -> list[Scatter]:

@@ -20,7 +20,7 @@ from ddpde.particles import SGD, Langevin, predict
 from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case, ParticlePlan
-from ddpde.validate.comparison import Comparison, compare, observed
+from ddpde.validate.comparison import Comparison, compare, marginal_gaps, observed
 from ddpde.validate.experiments import Experiments, run_experiments
 from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
@@ -49,6 +49,8 @@ def validate(case: Case, folder: str | Path | None = None) -> Verdict:
     if comm.rank == 0:
         if case.particles is not None and experiments is not None:
             comparison = compare(solutions, experiments, case.mesh, case.particles.seed)
+            chaos = marginal_gaps(solutions.main.laws[-1], experiments, case.particles)
+            comparison = dataclasses.replace(comparison, chaos=chaos)
             if predicted is not None:
                 found = spread(case.problem, case.particles, predicted, experiments)
                 comparison = dataclasses.replace(comparison, spread=found)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from ddpde.compare import ChaosGap, extrapolate
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case
 from ddpde.validate.comparison import Comparison, observed
@@ -220,9 +221,11 @@ def _other_methods(case: Case, solutions: Solutions) -> list[Check]:
 
 def against_particles(case: Case, comparison: Comparison) -> list[Check]:
     accepted = case.acceptance
-    # one family of tests over the output times, and that of t = 0: Bonferroni
-    beginning = comparison.beginning
-    level = accepted.level / (len(comparison.times) + (beginning is not None))
+    # one family of tests over the output times, that of t = 0, and the marginals: Bonferroni
+    beginning, chaos = comparison.beginning, {}
+    for found in comparison.chaos:
+        chaos.setdefault(found.k, []).append(found)
+    level = accepted.level / (len(comparison.times) + (beginning is not None) + len(chaos))
     excess = [
         max(abs(e.limit) - budget, 0.0) / (e.critical(level) * e.limit_se)
         for e, budget in zip(comparison.risk_limit, comparison.deterministic, strict=True)
@@ -268,4 +271,18 @@ def against_particles(case: Case, comparison: Comparison) -> list[Check]:
                 "chance explains",
             )
         )
-    return checks
+    return checks + [_marginals(gaps, comparison, level) for gaps in chaos.values()]
+
+
+def _marginals(gaps: list[ChaosGap], comparison: Comparison, level: float) -> Check:
+    """W₂² of k particles is O(k²/N²): what is left of it as N → ∞."""
+    widths = np.array([gap.width for gap in gaps])
+    fit = extrapolate(widths**2, np.stack([gap.squares for gap in gaps]))
+    chance = fit.critical(level) * fit.limit_se
+    return Check(
+        f"law of {gaps[0].k} particles, N → ∞" if gaps[0].k > 1 else "law of a particle, N → ∞",
+        float(abs(fit.limit) / chance),
+        1.0,
+        f"t = {comparison.times[-1]:g}: limit of W₂² to independent draws {fit.limit:+.2e} "
+        f"± {chance:.1e}; in units of what chance explains",
+    )
