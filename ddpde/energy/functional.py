@@ -175,7 +175,11 @@ class Energy:
 
     def predictions(self, S: np.ndarray, masses: np.ndarray) -> np.ndarray:
         """f_m = ∫ S_m dρ, added over the ranks; for a network, its outputs at the data nodes."""
-        kept = self.reduce(S.T @ masses)
+        return self.expanded(S.T @ masses)
+
+    def expanded(self, part: np.ndarray) -> np.ndarray:
+        """f_m from a rank's part (r,) of the means of the features kept."""
+        kept = self.reduce(part)
         X = self._expansion
         return kept if X is None else np.concatenate([X.T @ kept[: len(X)], kept[len(X) :]])
 

@@ -1,4 +1,4 @@
-"""The features of an energy on the nodes of a mesh, or on a lattice that stands for them.
+"""The features of an energy: on the nodes of a mesh, on a lattice that stands for them, in blocks.
 
 With S the features on the lattice and I its interpolation to the nodes, the means of a law with
 nodal masses μ are f = Sᵀ(Iᵀμ), and F' there is I(S ∂G/∂f) + r: the exact derivative of the energy
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddpde.energy.blocks import BlockFeatures, InBlocks, in_blocks
 from ddpde.energy.compression import Box
 from ddpde.energy.functional import Energy
 from ddpde.energy.lattice import Interpolation, Lattice, resolve, share_lines
@@ -29,6 +30,11 @@ class OnLattice:
     S: np.ndarray
     lines: bool
     error: float
+
+    @property
+    def numbers(self) -> int:
+        """That S holds."""
+        return self.S.size
 
 
 def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) -> OnLattice | None:
@@ -52,29 +58,50 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
     return OnLattice(lattice, S, not scattered, error)
 
 
-class NodalFeatures:
-    """Means and field of an energy on nodes (n, k); with features on a lattice if `found`."""
+def compact(
+    energy: Energy, nodes: np.ndarray, box: Box, tolerance: float
+) -> OnLattice | InBlocks | None:
+    """How features need fewer numbers than on the nodes; None where nothing does. Collective."""
+    found = on_lattice(energy, nodes, box, tolerance)
+    return found or in_blocks(energy, nodes, box, tolerance)
 
-    def __init__(self, energy: Energy, nodes: np.ndarray, found: OnLattice | None) -> None:
+
+class NodalFeatures:
+    """Means and field of an energy on nodes (n, k); with features as they were `found` to be
+    compact.
+    """
+
+    def __init__(
+        self, energy: Energy, nodes: np.ndarray, found: OnLattice | InBlocks | None
+    ) -> None:
         self._energy = energy
         self._interpolation: Interpolation | None = None
-        if found is None:
-            self._S = energy.features(nodes)
-        else:
+        self._S: np.ndarray | BlockFeatures
+        if isinstance(found, InBlocks):
+            self._S = BlockFeatures(nodes, found, energy.size)
+        elif isinstance(found, OnLattice):
             self._S = found.S
             self._interpolation = Interpolation(found.lattice, nodes, found.lines)
+        else:
+            self._S = energy.features(nodes)
 
     @property
     def finite(self) -> bool:
+        if isinstance(self._S, BlockFeatures):
+            return self._S.finite
         return bool(np.isfinite(self._S).all())
 
     def predictions(self, masses: np.ndarray) -> np.ndarray:
         """f_m = ∫ S_m dρ from the nodes' masses (n,), added over the ranks."""
+        if isinstance(self._S, BlockFeatures):
+            return self._energy.expanded(self._S.means(masses))
         if self._interpolation is not None:
             masses = self._interpolation.transposed(masses)
         return self._energy.predictions(self._S, masses)
 
     def field(self, dual: np.ndarray) -> np.ndarray:
         """S ∂G/∂f at the nodes (n,), the nonlocal part of F'."""
+        if isinstance(self._S, BlockFeatures):
+            return self._S.field(dual)
         values = self._S @ dual
         return values if self._interpolation is None else self._interpolation(values)

@@ -54,14 +54,14 @@ def check_mass(mass: float) -> float:
     return abs(mass - 1.0)
 
 
-def check_memory(comm: MPI.Comm, nodes: int, features: int, unknowns: int) -> None:
-    """Refuse what cannot fit: the feature matrix S and a few dozen vectors, on every rank."""
-    needed = 8 * (2 * nodes * features + 60 * unknowns)
+def check_memory(comm: MPI.Comm, features: int, others: int) -> None:
+    """Refuse what cannot fit: the numbers that features and all else keep, on every rank."""
+    needed = 8.0 * (features + others)
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    short = comm.allreduce(float(needed) / free, MPI.MAX)
+    short = comm.allreduce(needed / free, MPI.MAX)
     if short > 1.0:
         raise ProblemError(
-            f"{nodes} mesh nodes and {features} features need about {needed / 1e9:.1f} GB a rank, "
-            f"{free / 1e9:.1f} GB are free",
+            f"about {needed / 1e9:.1f} GB a rank are needed, {8e-9 * features:.1f} of them for the "
+            f"features on the mesh; {free / 1e9:.1f} GB are free",
             "take fewer cells, a lower degree, fewer data nodes, or more ranks on more machines",
         )

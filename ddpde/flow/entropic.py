@@ -58,7 +58,7 @@ class EntropicFlow:
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=total)
         found = on_lattice(self.energy, vertices.x, box, tolerance)
         rows = len(vertices.x) if found is None else len(found.S)
-        check_memory(self.comm, rows, self.energy.size, len(vertices.x))
+        check_memory(self.comm, 2 * rows * self.energy.size, 60 * len(vertices.x))
         self._features = NodalFeatures(self.energy, vertices.x, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
         self._r = self.energy.local(vertices.x)

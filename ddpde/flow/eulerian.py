@@ -10,7 +10,7 @@ from dolfinx import mesh as dmesh
 from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
-from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
+from ddpde.energy import TOLERANCE, Energy, NodalFeatures, compact, entropy
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
@@ -23,6 +23,7 @@ from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, bounding_box, end_facets, gather, tensor_grid
 
+_WORKSPACE = {1: 100, 2: 120, 3: 220}  # numbers that all else takes for an unknown, by dimension
 _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
 
 
@@ -61,10 +62,11 @@ class EulerianFlow:
             tolerance=tolerance,
             points=self.space.potential.dofmap.index_map.size_global,
         )
-        found = on_lattice(self.energy, nodes, box, tolerance)
-        rows = len(nodes) if found is None else len(found.S)
+        found = compact(self.energy, nodes, box, tolerance)
+        # the features of all nodes pass through an array of as many arguments
+        numbers = found.numbers if found else 2 * len(nodes) * self.energy.size
         unknowns = self.local_shape[0] * self.local_shape[1]
-        check_memory(self.comm, rows, self.energy.size, unknowns)
+        check_memory(self.comm, numbers, _WORKSPACE[self.space.tdim] * unknowns)
         self.features = NodalFeatures(self.energy, nodes, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
         self._r = self.energy.local(nodes)

@@ -71,7 +71,7 @@ class VertexFlow:
         box = bounding_box(mesh)
         reduce = partial(sum_over_ranks, self.comm)
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
-        check_memory(self.comm, self.size, self.energy.size, 200 * self.size)
+        check_memory(self.comm, 2 * self.size * self.energy.size, 12_000 * self.size)
         found = on_lattice(self.energy, self.points, box, tolerance)
         self.features = NodalFeatures(self.energy, self.points, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)

@@ -63,7 +63,7 @@ def test_a_flow_on_the_lattice_is_the_flow_on_the_nodes(cell, monkeypatch):
     mesh = ddpde.box((-3, -3), (3, 3), cells=(16, 16), cell=cell)
     flow = EulerianFlow(problem, mesh, 3, tolerance=1e-9)
     assert 0 < flow.feature_error < 1e-7
-    monkeypatch.setattr("ddpde.flow.eulerian.on_lattice", lambda *_: None)
+    monkeypatch.setattr("ddpde.flow.eulerian.compact", lambda *_: None)
     monkeypatch.setattr("ddpde.energy.functional._CHEAP", np.inf)
     exact = EulerianFlow(problem, mesh, 3)
     assert exact.feature_error == 0 and exact.energy.size == 300
