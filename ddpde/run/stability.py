@@ -12,6 +12,8 @@ is safe whether or not the state is stable. Shift and invert at σ < 0 needs onl
     (T K − σ M + K S G'' Bᵀ) h = r,   B = M S,   K w = M h :
 
 a sparse symmetric positive definite factorisation and a correction of the rank of S (Woodbury).
+Birth and death of rate α adds −α (M − m mᵀ) u, m = M 1: K becomes K + α (M − m mᵀ), and as
+perturbations keep the mass, mᵀh = 0, simply K + αM. On circles the nodes at both ends are one.
 Everything is scaled by the square root of M's diagonal, so that laws with Gaussian tails, over
 many orders of magnitude, give well-conditioned matrices; cells in the far tail that do not are
 left out, a no-flux boundary in their place.
@@ -30,9 +32,9 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
-from ddpde.errors import ProblemError, SolverError
-from ddpde.run.stationary import StationaryState
-from ddpde.space.matrices import nodal_matrix
+from ddpde.errors import SolverError
+from ddpde.run.stationary import NEUTRAL, StationaryState
+from ddpde.space.matrices import closing, nodal_matrix
 from ddpde.space.quadrature import tabulate
 
 # petsc4py's own annotations refuse much of what it accepts
@@ -66,27 +68,15 @@ class Stability:
 def stability(state: StationaryState, count: int = 6) -> Stability:
     """The `count` leading eigenvalues of the linearised flow around `state`, through SLEPc.
 
-    Raises ProblemError with birth and death or on circles, SolverError where SLEPc does not
-    converge.
+    Raises SolverError where SLEPc does not converge.
     """
-    if state.point.family.birth_death > 0:
-        raise ProblemError(
-            "stability with birth and death is not available",
-            "leave birth_death out: stationary states and the number of growing directions "
-            "are the same",
-        )
-    if state.point.family.periodic:
-        raise ProblemError(
-            "stability on circles is not available: its elements do not close them",
-            "state.unstable counts the growing directions, on circles too",
-        )
     linearised = _Linearised(state)
     variance = state.expectation(lambda x: ((x - state.mean) ** 2).sum(axis=1))
     shift = -state.temperature * count / variance
     for _ in range(12):
         rates, errors = linearised.solve(shift, count)
         # an eigenvalue left of the shift may have been missed: the Jacobian knows how many
-        if (rates > 0).sum() >= min(state.unstable, count):
+        if (rates > NEUTRAL * -shift).sum() >= min(state.unstable, count):
             return Stability(rates, errors, state.unstable)
         shift *= 4
     raise SolverError(
@@ -102,6 +92,9 @@ class _Linearised:
         self.comm = state.point.family.comm
         self.temperature = state.temperature
         self.K, self.M, self.B = _matrices(state)
+        births = state.point.family.birth_death
+        if births > 0:
+            self.K.axpy(births, self.M, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
         diagonal = self.M.getDiagonal()
         empty = diagonal.array == 0.0
         scale = diagonal.duplicate()
@@ -117,15 +110,17 @@ class _Linearised:
         self.solve_mass = _factor(self.M)
         self.S = self._columns(self.solve_mass, self.B)
         self.KS = self._columns(self.K.mult, self.S)
-        # K's kernel are the constants: one node, the heaviest, is held at zero
         start = self.K.getOwnershipRange()[0]
-        heaviest = int(diagonal.array.argmax()) if len(empty) else 0
-        best = self.comm.allreduce(
-            (float(diagonal.array.max(initial=-1.0)), -self.comm.rank, heaviest), MPI.MAX
-        )
+        self.definite = births > 0
         self.held = np.zeros(len(empty), bool)
-        if -best[1] == self.comm.rank:
-            self.held[best[2]] = True
+        if not self.definite:
+            # K's kernel are the constants: one node, the heaviest, is held at zero
+            heaviest = int(diagonal.array.argmax()) if len(empty) else 0
+            best = self.comm.allreduce(
+                (float(diagonal.array.max(initial=-1.0)), -self.comm.rank, heaviest), MPI.MAX
+            )
+            if -best[1] == self.comm.rank:
+                self.held[best[2]] = True
         self.metric = self.K.copy()
         self.metric.zeroRowsColumns(np.flatnonzero(self.held).astype(np.int32) + start, diag=1.0)
         self.solve_metric = _factor(self.metric)
@@ -152,21 +147,46 @@ class _Linearised:
         inner.setType(PETSc.KSP.Type.PREONLY)
         inner.getPC().setType(PETSc.PC.Type.PYTHON)
         inner.getPC().setPythonContext(_ShiftInvert(self, shift))
+        # one Krylov space sees one direction of a multiple eigenvalue: go on without those found
+        # until there is nothing nearer
+        held: list[tuple[float, float, Vec]] = []
+        random = np.random.default_rng(self.comm.rank)
+        while True:
+            solver.setDeflationSpace(self._massless() + [vector for *_, vector in held])
+            solver.setInitialSpace([self._start(random)])
+            solver.solve()
+            if solver.getConverged() < count:
+                raise SolverError(
+                    f"SLEPc found {solver.getConverged()} of {count} eigenvalues",
+                    "ask for fewer (count), or refine the mesh",
+                )
+            new = [self._pair(solver, j) for j in range(count)]
+            best = sorted(held + new, key=lambda pair: abs(pair[0] - shift))[:count]
+            if best == held:
+                break
+            held = best
+        values, errors, _ = zip(*sorted(held, key=lambda pair: pair[0]), strict=True)
+        return -np.array(values), np.array(errors)
+
+    def _pair(self, solver: Any, j: int) -> tuple[float, float, Vec]:
+        """SLEPc's eigenvalue j, its error, and the eigenvector."""
+        from slepc4py import SLEPc
+
+        vector = self.K.createVecRight()
+        value = solver.getEigenpair(j, vector).real
+        return value, solver.computeError(j, SLEPc.EPS.ErrorType.ABSOLUTE), vector
+
+    def _massless(self) -> list[Vec]:
+        """What perturbations that keep the mass are K-orthogonal to, where K is definite."""
+        constant = self.K.createVecRight()
+        constant.setArray(self.constant)
+        return [constant] if self.definite else []
+
+    def _start(self, random: np.random.Generator) -> Vec:
         start = self.K.createVecRight()
-        start.array[:] = np.random.default_rng(self.comm.rank).standard_normal(len(self.held))
-        start.array[:] *= self.constant * ~self.held
-        solver.setInitialSpace([start])
-        solver.solve()
-        if solver.getConverged() < count:
-            raise SolverError(
-                f"SLEPc found {solver.getConverged()} of {count} eigenvalues",
-                "ask for fewer (count), or refine the mesh",
-            )
-        values = np.array([solver.getEigenvalue(j).real for j in range(count)])
-        absolute = SLEPc.EPS.ErrorType.ABSOLUTE
-        errors = np.array([solver.computeError(j, absolute) for j in range(count)])
-        order = np.argsort(values)
-        return -values[order], errors[order]
+        normal = random.standard_normal(len(self.held))
+        start.setArray(normal * self.constant * ~self.held)
+        return start
 
     def low_rank(self, h: Vec) -> np.ndarray:
         """E Bᵀ h (rank,) on all ranks."""
@@ -291,7 +311,18 @@ def _matrices(state: StationaryState) -> tuple[Mat, Mat, np.ndarray]:
         total.array[:] = column
         total.scatter_reverse(la.InsertMode.add)
         column[:] = total.array
-    return nodal_matrix(space, stiffness), nodal_matrix(space, mass), B[: nodes.size_local].copy()
+    K, M, B = nodal_matrix(space, stiffness), nodal_matrix(space, mass), B[: nodes.size_local]
+    periods = state.point.family.periods
+    if not any(periods):
+        return K, M, B.copy()
+    P = closing(space, periods)
+    one, closed = P.createVecLeft(), P.createVecRight()
+    columns = np.empty((closed.getLocalSize(), B.shape[1]))
+    for j, column in enumerate(B.T):
+        one.setArray(column)
+        P.multTranspose(one, closed)
+        columns[:, j] = closed.array_r
+    return K.ptap(P), M.ptap(P), columns
 
 
 def _resolved(highest: np.ndarray, mass: np.ndarray, comm: MPI.Comm) -> np.ndarray:

@@ -113,7 +113,7 @@ class GibbsFamily:
         check_mesh(problem, mesh)
         self.comm = mesh.comm
         self.birth_death = problem.birth_death
-        self.periodic = any(problem.periods)
+        self.periods = problem.periods
         self.space = Space(mesh, degree)
         self.energy = Energy(problem, bounding_box(mesh), reduce=partial(sum_over_ranks, self.comm))
         self.rule_degree = 2 * degree + RULE_DEGREE
@@ -174,11 +174,16 @@ class Point:
         """Largest residual."""
         return float(np.abs(self.residual).max(initial=0.0))
 
+    @cached_property
+    def scale(self) -> float:
+        """Size of the features under the law: the largest root mean square."""
+        squares = np.abs(np.diag(self.covariance)) + self.means**2
+        return float(np.sqrt(squares.max(initial=0.0)))
+
     def tolerance(self, rtol: float) -> float:
         """What a residual can be at best: rtol of the features' size, and rounding in F'/T."""
         rounding = 16 * np.finfo(float).eps * abs(self.log_z)
-        second = np.sqrt(np.abs(np.diag(self.covariance)) + self.means**2)
-        return float(max(rtol, rounding) * second.max(initial=0.0))
+        return max(rtol, rounding) * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +277,7 @@ def newton(point: Point, rtol: float, *, relax: bool = False, limit: int = 80) -
         if relax and iteration < _RELAXATIONS and point.curvature.min() < 0:
             eigenvalues = point.spectrum[0]
             if eigenvalues[0] < -NEUTRAL:
-                point = _moved(point, -point.residual / eigenvalues[-1])
+                point = _moved(point, -point.residual / max(eigenvalues[-1], 1.0))
                 continue
         trial = _line_search(point, _cut_step(point)) or _line_search(point, _full_step(point))
         if trial is None:
@@ -334,8 +339,7 @@ def make_state(point: Point, iterations: int, rtol: float) -> StationaryState:
     family, T = point.family, point.temperature
     energy, cloud = family.energy, family.cloud
     coarse_masses, coarse_log_z = family.coarse.gibbs(point.dual, T)
-    scale = np.abs(point.means).max(initial=1e-300)
-    moved = np.abs(family.coarse.means(coarse_masses) - point.means).max(initial=0.0) / scale
+    moved = np.abs(family.coarse.means(coarse_masses) - point.means).max(initial=0.0)
     return StationaryState(
         law=_law(point),
         temperature=T,
@@ -347,7 +351,7 @@ def make_state(point: Point, iterations: int, rtol: float) -> StationaryState:
         mean=sum_over_ranks(family.comm, cloud.points.T @ point.masses),
         eigenvalues=point.spectrum[0],
         residual=point.size,
-        quadrature_error=max(float(moved), abs(coarse_log_z - point.log_z)),
+        quadrature_error=max(float(moved) / (point.scale or 1.0), abs(coarse_log_z - point.log_z)),
         iterations=iterations,
         status="converged" if point.size <= point.tolerance(rtol) else "limited by rounding",
         point=point,

@@ -16,7 +16,7 @@ from ddpde.errors import MeshError
 
 Periods = tuple[float | None, ...]
 
-_NEAR = 1e-7  # of a period: how exactly the two ends match
+NEAR = 1e-7  # of a period: how exactly the two ends match
 _TAG = 1  # of the messages in which ranks learn who knows their cells
 
 
@@ -40,7 +40,7 @@ def across(
     for axis, period in enumerate(periods):
         if period is None:
             continue
-        near = _NEAR * period
+        near = NEAR * period
         low, high = (np.flatnonzero(np.abs(points[:, axis] - end[axis]) < near) for end in box)
         if not (len(low) and len(high)):
             continue
@@ -71,7 +71,7 @@ def check_ends(points: np.ndarray, periods: Periods, box: tuple[np.ndarray, np.n
     for axis, period in enumerate(periods):
         if period is None:
             continue
-        ends = [np.abs(points[:, axis] - end[axis]) < _NEAR * period for end in box]
+        ends = [np.abs(points[:, axis] - end[axis]) < NEAR * period for end in box]
         low, high = next(pairs, (np.zeros(0, int),) * 2)
         if not len(np.unique(high)) == len(low) == ends[0].sum() == ends[1].sum():
             raise MeshError(

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.linalg import eigh
-from scipy.special import erf, gamma
+from scipy.optimize import brentq
+from scipy.special import erf, gamma, iv
 
 import ddpde
 from ddpde.errors import MeshError, ProblemError, SolverError
-from ddpde.problem import DataSet, GaussianLaw, Mixture, Problem, RidgeUnit
+from ddpde.problem import DataSet, DensityLaw, GaussianLaw, Mixture, Problem, RidgeUnit
 from ddpde.problem.activations import identity, tanh
+from ddpde.problem.classics import TURN
 from ddpde.run.stationary import newton
 
 ROOT = Path(__file__).parents[2]
@@ -422,8 +424,61 @@ def test_kuramoto_on_the_circle():
     assert state.free_energy == pytest.approx(-1.997941067974023, abs=1e-12)
     assert state.unstable == 0
     assert ddpde.stationary(problem, line(half=np.pi), start=0 * state.f).unstable == 2
-    with pytest.raises(ProblemError, match="circles"):
-        ddpde.stability(state)
+
+
+def uniform(coupling, temperature, births=0.0):
+    """Rates of Kuramoto's uniform law: of each mode twice −(k² + α)(T − K/2 · [k = 1])."""
+    problem = replace(ddpde.problems.kuramoto(temperature, coupling), birth_death=births)
+    mesh = ddpde.interval(0, TURN, cells=12)
+    state = ddpde.stationary(problem, mesh, start=np.zeros(2))
+    assert state.quadrature_error < 1e-12
+    return ddpde.stability(state, count=4).rates
+
+
+@pytest.mark.parametrize("births", [0.0, 2.0])
+def test_critical_coupling_of_kuramoto(births):
+    """FACTS 8.5: K_c = 2T, with birth and death or without."""
+    first, second = -(1 + births) * (0.5 - 0.75), -(4 + births) * 0.5
+    assert uniform(1.5, 0.5, births) == pytest.approx([first, first, second, second], abs=1e-7)
+    found = brentq(lambda K: uniform(K, 0.5, births)[0], 0.7, 1.4, xtol=1e-9)
+    assert found == pytest.approx(1.0, abs=1e-8)
+
+
+def test_rates_of_synchronised_oscillators():
+    """Against the modes c_k' = −Tk² c_k + ½Kk (c₁ c_{k−1} − c̄₁ c_{k+1}), linearised; one is 0."""
+    K, T, k = 1.5, 0.5, np.arange(1, 25)
+    state = ddpde.stationary(ddpde.problems.kuramoto(T, K), ddpde.interval(0, TURN, cells=12))
+    r = 0.7241587176263529  # FACTS 8.5, K/T = 3
+    c = iv(np.arange(26), K * r / T) / iv(0, K * r / T)
+    shifts = 0.5 * K * k[:, None] * c[1] * (np.eye(24, k=-1) - np.eye(24, k=1))
+    exact = []
+    for sign in (-1, 1):  # perturbations along the law's axis of symmetry, and across
+        matrix = np.diag(-T * k**2) + shifts
+        matrix[:, 0] += 0.5 * K * k * (c[:-2] + sign * c[2:])
+        exact.extend(np.linalg.eigvals(matrix).real)
+    found = ddpde.stability(state, count=4)
+    assert found.stable
+    assert found.rates == pytest.approx(np.sort(exact)[::-1][:4], abs=1e-6)
+    assert found.rates[0] == pytest.approx(0.0, abs=1e-9)  # a rotation costs nothing
+
+
+@pytest.mark.parametrize("cell", ["quadrilateral", "triangle"])
+def test_rates_on_the_torus(cell):
+    """Heat: −T (j² + k²), each as often as there are such waves; corners are one point."""
+    flat = DensityLaw(2, lambda x: np.full(len(x), TURN**-2))
+    problem = Problem(
+        "heat", flat, potential=lambda x: 0 * x[:, 0], temperature=0.3, periods=(TURN, TURN)
+    )
+    mesh = ddpde.box((0, 0), (TURN, TURN), cells=(5, 6), cell=cell)
+    found = ddpde.stability(ddpde.stationary(problem, mesh), count=8)
+    assert found.rates / 0.3 == pytest.approx([-1.0] * 4 + [-2.0] * 4, abs=1e-6)
+
+
+def test_rates_with_birth_and_death():
+    """Hermite functions stay eigenfunctions: −(k + αT)."""
+    born = replace(ornstein_uhlenbeck(temperature=0.5), birth_death=1.0)
+    found = ddpde.stability(ddpde.stationary(born, line(half=6)), count=4)
+    assert found.rates == pytest.approx([-1.5, -2.5, -3.5, -4.5], abs=1e-8)
 
 
 # ---------------------------------------------------------------- refusals and ranks
@@ -445,9 +500,6 @@ def test_refusals():
         ddpde.continuation(lambda T: ddpde.problems.dawson(0.3), line(), [0.2, 0.3])
     with pytest.raises(ProblemError, match="two positive"):
         ddpde.continuation(ddpde.problems.dawson, line(), [0.2])
-    with pytest.raises(ProblemError, match="birth"):
-        born = replace(ornstein_uhlenbeck(), birth_death=1.0)
-        ddpde.stability(ddpde.stationary(born, line(half=6)))
     with pytest.raises(ProblemError, match="temperature = 0"):
         problem = ddpde.problems.dawson(0.3)
         ddpde.optimality(problem, ddpde.stationary(problem, line()).law)
@@ -466,7 +518,9 @@ def test_documentation(tmp_path, monkeypatch):
 
 
 TWO_RANKS = """
+from dataclasses import replace
 from mpi4py import MPI
+import numpy as np
 import ddpde
 plane = ddpde.stationary(
     ddpde.problems.digits_pca(temperature=0.05), ddpde.box((-6, -6), (6, 6), cells=(9, 8))
@@ -474,7 +528,10 @@ plane = ddpde.stationary(
 line = ddpde.interval(-3.5, 3.5, cells=40)
 well = ddpde.stationary(ddpde.problems.dawson(0.3), line)
 again = ddpde.stationary(ddpde.problems.dawson(0.3), line, start=well.law)
-rates = ddpde.stability(well, count=2).rates
+rates = ddpde.stability(well, count=2).rates.tolist()
+circle = ddpde.interval(0, 2 * np.pi, cells=12)
+born = replace(ddpde.problems.kuramoto(), birth_death=1.0)
+rates += ddpde.stability(ddpde.stationary(born, circle), count=3).rates[1:].tolist()
 if MPI.COMM_WORLD.rank == 0:
     mass = plane.law.points()[1].sum()
     print(repr([float(v) for v in (plane.free_energy, *plane.mean, well.mean[0], again.mean[0],
