@@ -12,7 +12,7 @@ from ddpde.step.lagged_newton import Found, LaggedNewton
 Start = tuple[np.ndarray, np.ndarray]  # density and potential
 
 _SHORTER = 4.0  # factor between the steps of a continuation in τ
-_MOST_SHORTER = 5
+_LEAST_RATIO, _LEAST_PART = 1.1, 1e-4  # of that factor, and of τ, before it is given up
 
 
 class LaggedProximal:
@@ -26,8 +26,7 @@ class LaggedProximal:
 
     def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
         """argmin from densities u (n,), of the same mass to rounding."""
-        start = (u, self._phi) if self._phi is not None else self._newton.first_guess(u)
-        found = self._found(u, tau, start)
+        found = self._found(u, tau)
         self._phi, self.residual = found.potential, found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
@@ -37,20 +36,47 @@ class LaggedProximal:
         """Free the matrix and its factors."""
         self._newton.close()
 
-    def _found(self, u: np.ndarray, tau: float, first: Start) -> Found:
-        """The step solved; where Newton fails, upwind and by continuation from a shorter one."""
-        start, depth, self.iterations, upwind = first, 0, 0, False
+    def _found(self, u: np.ndarray, tau: float) -> Found:
+        """The step solved: from where the last one ended, else from movements easier to find."""
+        self.iterations = 0
+        for way in (self._directly, self._from_transport):
+            try:
+                return way(u, tau)
+            except SolverError:
+                pass
+        return self._by_continuation(u, tau)
+
+    def _directly(self, u: np.ndarray, tau: float) -> Found:
+        start = (u, self._phi) if self._phi is not None else self._newton.first_guess(u)
+        return self._newton_from(start, u, tau)
+
+    def _from_transport(self, u: np.ndarray, tau: float) -> Found:
+        """From the movement without entropy in the field of u, which is found whatever τ is: its
+        potential is near that with little entropy, where F_T' at u is not."""
+        start = self._newton_from(self._newton.first_guess(u), u, tau, cold=True, upwind=True)
+        lifted = self._newton.lifted(start.density)
+        return self._newton_from((lifted, start.potential), u, tau, upwind=True)
+
+    def _by_continuation(self, u: np.ndarray, tau: float) -> Found:
+        """Upwind, through shorter steps, each the start of the next."""
+        start, part, reached, ratio = self._newton.first_guess(u), 1.0, 0.0, _SHORTER
         while True:
             try:
-                found = self._newton.solve(u, tau / _SHORTER**depth, start, upwind)
+                found = self._newton_from(start, u, part * tau, upwind=True)
             except SolverError:
-                depth, upwind = depth + upwind, True
-                start = first
-                if depth > _MOST_SHORTER:
+                if reached:
+                    ratio **= 0.5
+                part = reached * ratio or part / _SHORTER
+                if ratio < _LEAST_RATIO or part < _LEAST_PART:
                     raise
                 continue
-            self.iterations += found.iterations
-            if depth == 0:
+            if part >= 1.0:
                 return found
-            depth -= 1
+            reached, part = part, min(1.0, part * ratio)
             start = found.density, found.potential
+
+    def _newton_from(self, start: Start, u: np.ndarray, tau: float, **options: bool) -> Found:
+        try:
+            return self._newton.solve(u, tau, start, **options)
+        finally:
+            self.iterations += self._newton.iterations

@@ -30,10 +30,11 @@ from ddpde.flow.vertices import VertexFlow
 from ddpde.step.monotone import Graph
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
-_MOST_ITERATIONS = 100
+_STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
+_MOST_ITERATIONS = 40
 _PRESENT = 1e-10  # of the peak: less is a tail
 _TAIL = 1e-12  # of the peak: where the first guess ends
-_MOST_CHANGE = 10.0  # of φ in an iteration, in temperatures
+_MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 
 
@@ -60,7 +61,9 @@ class _State:
 
 
 class LaggedNewton:
-    """Lagged H⁻¹ movements of a flow."""
+    """Lagged H⁻¹ movements of a flow. `iterations`: of the latest solve, failed or not."""
+
+    iterations = 0
 
     def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
         # without entropy laws end somewhere, and a mean mobility would draw mass where none is
@@ -75,32 +78,43 @@ class LaggedNewton:
         self._build_matrix()
 
     def solve(
-        self, mu: np.ndarray, tau: float, start: tuple[np.ndarray, np.ndarray], upwind: bool = False
+        self,
+        mu: np.ndarray,
+        tau: float,
+        start: tuple[np.ndarray, np.ndarray],
+        *,
+        upwind: bool = False,
+        cold: bool = False,
     ) -> Found:
         """The movement from densities μ (n,) with step τ, from a first guess of (ρ, φ).
 
-        `upwind`: with upwind mobilities everywhere, whatever μ is.
+        `upwind`: with upwind mobilities everywhere, whatever μ is. `cold`: without entropy, and in
+        the field of μ, that is F' does not change with ρ.
         Raises SolverError where Newton's method does not converge.
         """
         flow, m = self._flow, self._flow.masses
         density, phi = (np.array(part) for part in start)
         peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
-        graph = Graph(flow.temperature, flow.problem.internal, self._scale(peak))
+        temperature = 0.0 if cold else flow.temperature
+        graph = Graph(temperature, flow.problem.internal, self._scale(peak, temperature))
         pressure = graph.pressure(density)
+        fixed = self._field(flow.predictions(mu)) if cold else None
         weights = np.ones(len(self._i)) if upwind else self._upwinding(mu, peak)
         # with a logarithm φ overshoots where ρ does
-        limit = _MOST_CHANGE * flow.temperature or np.inf
+        limit, best = _MOST_CHANGE * temperature or np.inf, np.inf
         for iteration in range(_MOST_ITERATIONS):
-            at = self._residuals(mu, density, phi, tau, weights)
+            self.iterations = iteration
+            at = self._residuals(mu, density, phi, tau, weights, fixed)
             beside = graph.point(graph.scale * density + at.pressure)[0]
             off = np.array([np.abs(at.moved).sum(), np.abs(m * (density - beside)).sum()])
             residual = float(sum_over_ranks(flow.comm, off).sum())
-            if residual <= _TOLERANCE:
+            if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
                 return Found(density, phi, iteration, residual)
             if not np.isfinite(residual):
                 break
+            best = min(best, residual)
             along, across = graph.tangent(density)
-            step = self._newton(along, across, at, tau, at.pressure - pressure)
+            step = self._newton(along, across, at, tau, at.pressure - pressure, fixed is None)
             if not flow.comm.allreduce(bool(np.isfinite(step).all()), MPI.LAND):
                 break
             phi += np.clip(step[:, 1], -limit, limit)
@@ -116,25 +130,31 @@ class LaggedNewton:
     def first_guess(self, mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Densities (n,) near μ with no far tails, which Newton lowers faster than it lifts them,
         and F_T' there: the potential of a short step."""
-        flow = self._flow
-        density = mu
-        if flow.temperature > 0:
-            peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
-            density = np.maximum(mu, _TAIL * peak)
-        field = flow.features.field(flow.energy.dual(flow.predictions(density)))
+        flow, density = self._flow, self.lifted(mu)
         graph = Graph(flow.temperature, flow.problem.internal, 1.0)
-        return density, field + flow.local_energy + graph.pressure(density)
+        return density, self._field(flow.predictions(density)) + graph.pressure(density)
+
+    def lifted(self, density: np.ndarray) -> np.ndarray:
+        """Densities (n,) in whose tails there is something, where there is an entropy."""
+        if self._flow.temperature == 0:
+            return density
+        peak = self._flow.comm.allreduce(float(density.max(initial=0.0)), MPI.MAX)
+        return np.maximum(density, _TAIL * peak)
 
     def close(self) -> None:
         """Free the matrix and its factors."""
         for thing in (self._direct, self._matrix, self._x, self._b):
             thing.destroy()
 
-    def _scale(self, peak: float) -> float:
-        problem = self._flow.problem
-        scale = self._flow.temperature / peak
-        if problem.internal is not None:
-            scale += float(problem.internal.pressure_slope(np.float64(peak))) / peak
+    def _field(self, f: np.ndarray) -> np.ndarray:
+        """F' (n,) of the law with the means f, without entropy and internal energy."""
+        flow = self._flow
+        return flow.features.field(flow.energy.dual(f)) + flow.local_energy
+
+    def _scale(self, peak: float, temperature: float) -> float:
+        internal, scale = self._flow.problem.internal, temperature / peak
+        if internal is not None and internal.smooth:
+            scale += float(internal.pressure_slope(np.float64(peak))) / peak
         return scale or 1.0 / peak
 
     def _upwinding(self, mu: np.ndarray, peak: float) -> np.ndarray:
@@ -146,7 +166,13 @@ class LaggedNewton:
         return np.where(np.minimum(a, b) > _PRESENT * peak, ((a - b) / (a + b)) ** 2, 1.0)
 
     def _residuals(
-        self, mu: np.ndarray, density: np.ndarray, phi: np.ndarray, tau: float, upwind: np.ndarray
+        self,
+        mu: np.ndarray,
+        density: np.ndarray,
+        phi: np.ndarray,
+        tau: float,
+        upwind: np.ndarray,
+        fixed: np.ndarray | None,
     ) -> _State:
         flow, i, j, a = self._flow, self._i, self._j, self._flow.transmissibility
         rho, potential = flow.shared(np.stack([density, phi], axis=1)).T
@@ -158,9 +184,8 @@ class LaggedNewton:
         to_j = np.stack([-flux, (1.0 - from_i) * square], axis=1)
         divergence, square = flow.gathered(self._to_i @ to_i + self._to_j @ to_j).T
         f = flow.predictions(density)
-        pressure = phi + 0.5 * tau * square / flow.masses - flow.local_energy
-        if self._low_rank:
-            pressure -= flow.features.field(flow.energy.dual(f))
+        field = self._field(f) if fixed is None else fixed
+        pressure = phi + 0.5 * tau * square / flow.masses - field
         moved = flow.masses * (density - mu) + divergence
         return _State(moved, pressure, jump, from_i, mobility, f)
 
@@ -193,11 +218,18 @@ class LaggedNewton:
         pc.getFactorMatrix().setMumpsIcntl(14, _MORE_MEMORY)
 
     def _newton(
-        self, along: np.ndarray, across: np.ndarray, at: _State, tau: float, gap: np.ndarray
+        self,
+        along: np.ndarray,
+        across: np.ndarray,
+        at: _State,
+        tau: float,
+        gap: np.ndarray,
+        varies: bool,
     ) -> np.ndarray:
         """(v, δφ) (n, 2) of  δ(continuity) = −moved,  across v − δP = gap.
 
         Rows of continuity are divided by `along`, so that tails count as much as the bulk.
+        `varies`: F' does, with the density.
         """
         flow, m, i, j = self._flow, self._flow.masses, self._i, self._j
         everywhere = flow.shared(along)
@@ -218,7 +250,7 @@ class LaggedNewton:
         self._matrix.setValuesCOO(np.concatenate(values))
         self._direct.setOperators(self._matrix)
         self._b.setArray(right.ravel())
-        if self._low_rank:
+        if varies and self._low_rank:
             self._solve_low_rank(along, at.f)
         else:
             self._direct.solve(self._b, self._x)
