@@ -19,6 +19,7 @@ from dolfinx import fem
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy import sparse
 
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
@@ -115,6 +116,11 @@ class VertexFlow:
             out[:, j] = self._exchange.array_r
         return out.reshape(self.size, *parts.shape[1:])
 
+    def scattered(self, to_first: np.ndarray, to_second: np.ndarray) -> np.ndarray:
+        """Sums over all ranks, at the owned vertices, of what pairs (e, …) give to their ends."""
+        first, second = self._ends
+        return self.gathered(first @ to_first + second @ to_second)
+
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         density = u.getArray(readonly=True)
         risk, free_energy = self._energies(density)
@@ -136,6 +142,13 @@ class VertexFlow:
         original = self.mesh.topology.original_cell_index[:owned]
         parts = gather(self.comm, original, self._geometry, values)
         return Law(t, self.cell, 1, self._geometry_degree, *parts) if parts else None
+
+    @cached_property
+    def _ends(self) -> list[sparse.csr_array]:
+        """From the pairs to their first and to their second ends."""
+        e = np.arange(len(self.local_pairs))
+        shape = (len(self.reached), len(e))
+        return [sparse.csr_array((np.ones(len(e)), (end, e)), shape) for end in self.local_pairs.T]
 
     @cached_property
     def _corners(self) -> np.ndarray:

@@ -22,6 +22,7 @@ SPACES = {
 LAWS = {
     "jko": "densities at the vertices of a fixed mesh",
     "jko-upwind": "densities at the vertices of a fixed mesh",
+    "jko-bdf2": "densities at the vertices of a fixed mesh",
     "jko-quantile": "quantile functions",
     "jko-quantile-midpoint": "quantile functions",
     "jko-entropic": "densities at the vertices of a fixed mesh",
@@ -38,6 +39,7 @@ _METHODS = {
     "imex4": "additive Runge–Kutta, diffusion implicit, order 4",
     "jko": "JKO steps in the lagged H⁻¹ metric, order 1",
     "jko-upwind": "JKO steps in the lagged H⁻¹ metric, upwind mobility, order 1",
+    "jko-bdf2": "JKO steps in the lagged H⁻¹ metric from an extrapolated law, order 2",
     "jko-quantile": "JKO steps, exact in W₂, order 1",
     "jko-quantile-midpoint": "JKO steps, exact in W₂, midpoint rule, order 2",
     "jko-entropic": "JKO steps by debiased Sinkhorn iterations, order 1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from ddpde.comm import sum_over_ranks
@@ -19,15 +21,20 @@ class LaggedProximal:
     """Implements `Proximal` with the norm of H⁻¹ weighted by the new density."""
 
     iterations, residual = 0, 0.0
+    latest: Found | None = None  # what Newton's method found in the latest step
 
     def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
         self._flow, self._newton = flow, LaggedNewton(flow, upwind=upwind)
-        self._phi: np.ndarray | None = None
 
-    def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
-        """argmin from densities u (n,), of the same mass to rounding."""
-        found = self._found(u, tau)
-        self._phi, self.residual = found.potential, found.residual
+    def __call__(
+        self, u: np.ndarray, tau: float, *, near: np.ndarray | None = None, frozen: bool = False
+    ) -> np.ndarray:
+        """argmin from densities u (n,), of the same mass to rounding, near u or densities given.
+
+        `frozen`: with a norm that is not varied.
+        """
+        self.latest = found = self._found(u, tau, u if near is None else near, frozen)
+        self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
         return density * (wanted / kept)  # what is left of the residual
@@ -36,33 +43,30 @@ class LaggedProximal:
         """Free the matrix and its factors."""
         self._newton.close()
 
-    def _found(self, u: np.ndarray, tau: float) -> Found:
+    def _found(self, u: np.ndarray, tau: float, near: np.ndarray, frozen: bool) -> Found:
         """The step solved: from where the last one ended, else from movements easier to find."""
         self.iterations = 0
-        for way in (self._directly, self._from_transport):
-            try:
-                return way(u, tau)
-            except SolverError:
-                pass
-        return self._by_continuation(u, tau)
+        with suppress(SolverError):
+            last = self.latest
+            start = (near, last.potential) if last else self._newton.first_guess(u)
+            return self._newton_from(start, u, tau, frozen=frozen)
+        with suppress(SolverError):
+            return self._from_transport(u, tau, frozen)
+        return self._by_continuation(u, tau, frozen)
 
-    def _directly(self, u: np.ndarray, tau: float) -> Found:
-        start = (u, self._phi) if self._phi is not None else self._newton.first_guess(u)
-        return self._newton_from(start, u, tau)
-
-    def _from_transport(self, u: np.ndarray, tau: float) -> Found:
+    def _from_transport(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """From the movement without entropy in the field of u, which is found whatever τ is: its
         potential is near that with little entropy, where F_T' at u is not."""
         start = self._newton_from(self._newton.first_guess(u), u, tau, cold=True, upwind=True)
         lifted = self._newton.lifted(start.density)
-        return self._newton_from((lifted, start.potential), u, tau, upwind=True)
+        return self._newton_from((lifted, start.potential), u, tau, upwind=True, frozen=frozen)
 
-    def _by_continuation(self, u: np.ndarray, tau: float) -> Found:
+    def _by_continuation(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """Upwind, through shorter steps, each the start of the next."""
         start, part, reached, ratio = self._newton.first_guess(u), 1.0, 0.0, _SHORTER
         while True:
             try:
-                found = self._newton_from(start, u, part * tau, upwind=True)
+                found = self._newton_from(start, u, part * tau, upwind=True, frozen=frozen)
             except SolverError:
                 if reached:
                     ratio **= 0.5

@@ -10,8 +10,9 @@ of H⁻¹ weighted by ρ in its place. Optimality: m (ρ − μ) = τ div(M ∇�
 
     P = φ + τ/2 |∇φ|² − F'[ρ]
 
-is that of the local energy at ρ. M is the mean of both ends' densities where μ is smooth, and that
-of the end the flux leaves where it is not; there ρ ≥ 0 whatever φ is.
+is that of the local energy at ρ. With the norm *frozen*, its weight ρ not varied, |∇φ|² is missing
+from P: an implicit Euler step of the flow. M is the mean of both ends' densities where μ is smooth,
+and that of the end the flux leaves where it is not; there ρ ≥ 0 whatever φ is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import NamedTuple
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
-from scipy import sparse
 
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
@@ -39,10 +39,12 @@ _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 
 
 class Found(NamedTuple):
-    """density (n,), potential (n,), iterations, last residual."""
+    """density (n,), potential (n,), what went over the pairs (e,) from first to second end (mass
+    per transmissibility), iterations, last residual."""
 
     density: np.ndarray
     potential: np.ndarray
+    carried: np.ndarray
     iterations: int
     residual: float
 
@@ -69,11 +71,6 @@ class LaggedNewton:
         # without entropy laws end somewhere, and a mean mobility would draw mass where none is
         self._flow, self._upwind = flow, upwind or flow.temperature == 0
         self._i, self._j = flow.local_pairs.T
-        shape, e = (len(flow.reached), len(self._i)), np.arange(len(self._i))
-        self._to_i, self._to_j = (
-            sparse.csr_array((np.ones(len(e)), (ends, e)), shape=shape)
-            for ends in (self._i, self._j)
-        )
         self._low_rank = flow.energy.interacting
         self._build_matrix()
 
@@ -85,11 +82,12 @@ class LaggedNewton:
         *,
         upwind: bool = False,
         cold: bool = False,
+        frozen: bool = False,
     ) -> Found:
         """The movement from densities μ (n,) with step τ, from a first guess of (ρ, φ).
 
         `upwind`: with upwind mobilities everywhere, whatever μ is. `cold`: without entropy, and in
-        the field of μ, that is F' does not change with ρ.
+        the field of μ, that is F' does not change with ρ. `frozen`: with a norm that is not varied.
         Raises SolverError where Newton's method does not converge.
         """
         flow, m = self._flow, self._flow.masses
@@ -104,17 +102,20 @@ class LaggedNewton:
         limit, best = _MOST_CHANGE * temperature or np.inf, np.inf
         for iteration in range(_MOST_ITERATIONS):
             self.iterations = iteration
-            at = self._residuals(mu, density, phi, tau, weights, fixed)
+            at = self._residuals(mu, density, phi, tau, weights, fixed, frozen)
             beside = graph.point(graph.scale * density + at.pressure)[0]
             off = np.array([np.abs(at.moved).sum(), np.abs(m * (density - beside)).sum()])
             residual = float(sum_over_ranks(flow.comm, off).sum())
             if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
-                return Found(density, phi, iteration, residual)
+                carried = tau * at.mobility * at.jump
+                return Found(density, phi, carried, iteration, residual)
             if not np.isfinite(residual):
                 break
             best = min(best, residual)
             along, across = graph.tangent(density)
-            step = self._newton(along, across, at, tau, at.pressure - pressure, fixed is None)
+            step = self._newton(
+                along, across, at, tau, at.pressure - pressure, fixed is None, frozen
+            )
             if not flow.comm.allreduce(bool(np.isfinite(step).all()), MPI.LAND):
                 break
             phi += np.clip(step[:, 1], -limit, limit)
@@ -158,12 +159,13 @@ class LaggedNewton:
         return scale or 1.0 / peak
 
     def _upwinding(self, mu: np.ndarray, peak: float) -> np.ndarray:
-        """How much of a pair's mobility (e,) is that of its upper end: 0 where μ is smooth."""
+        """How much of a pair's mobility (e,) is of the end the flux leaves: 0 where μ is smooth."""
         if self._upwind:
             return np.ones(len(self._i))
         both = self._flow.shared(mu)
         a, b = both[self._i], both[self._j]
-        return np.where(np.minimum(a, b) > _PRESENT * peak, ((a - b) / (a + b)) ** 2, 1.0)
+        present = np.minimum(a, b) > _PRESENT * peak
+        return np.divide(a - b, a + b, out=np.ones_like(a), where=present) ** 2
 
     def _residuals(
         self,
@@ -173,6 +175,7 @@ class LaggedNewton:
         tau: float,
         upwind: np.ndarray,
         fixed: np.ndarray | None,
+        frozen: bool,
     ) -> _State:
         flow, i, j, a = self._flow, self._i, self._j, self._flow.transmissibility
         rho, potential = flow.shared(np.stack([density, phi], axis=1)).T
@@ -182,10 +185,12 @@ class LaggedNewton:
         flux, square = tau * a * mobility * jump, a * jump**2
         to_i = np.stack([flux, from_i * square], axis=1)
         to_j = np.stack([-flux, (1.0 - from_i) * square], axis=1)
-        divergence, square = flow.gathered(self._to_i @ to_i + self._to_j @ to_j).T
+        divergence, square = flow.scattered(to_i, to_j).T
         f = flow.predictions(density)
         field = self._field(f) if fixed is None else fixed
-        pressure = phi + 0.5 * tau * square / flow.masses - field
+        pressure = phi - field
+        if not frozen:
+            pressure += 0.5 * tau * square / flow.masses
         moved = flow.masses * (density - mu) + divergence
         return _State(moved, pressure, jump, from_i, mobility, f)
 
@@ -225,6 +230,7 @@ class LaggedNewton:
         tau: float,
         gap: np.ndarray,
         varies: bool,
+        frozen: bool,
     ) -> np.ndarray:
         """(v, δφ) (n, 2) of  δ(continuity) = −moved,  across v − δP = gap.
 
@@ -241,8 +247,9 @@ class LaggedNewton:
             stiff_i, stiff_j = stiff / everywhere[i], stiff / everywhere[j]
             first = -at.moved / along
         values = [m, m * across, -m]
-        values += [by_i, by_j * ratio, stiff_i, -stiff_i, -by_i, by_i]
-        values += [-by_i / ratio, -by_j, -stiff_j, stiff_j, -by_j, by_j]
+        up_i, up_j = (0.0 * by_i, 0.0 * by_j) if frozen else (by_i, by_j)
+        values += [by_i, by_j * ratio, stiff_i, -stiff_i, -up_i, up_i]
+        values += [-by_i / ratio, -by_j, -stiff_j, stiff_j, -up_j, up_j]
         right = np.stack([first, m * gap], axis=1)
         fine = all(np.isfinite(part).all() for part in (*values, right))
         if not flow.comm.allreduce(fine, MPI.LAND):

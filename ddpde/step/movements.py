@@ -20,6 +20,7 @@ from ddpde.problem import Problem
 from ddpde.space import Law
 from ddpde.step.entropic import EntropicProximal
 from ddpde.step.lagged import LaggedProximal
+from ddpde.step.lagged_bdf2 import LaggedBdf2
 from ddpde.step.quantile import QuantileMidpoint, QuantileProximal
 from ddpde.step.stepper import OnStep
 
@@ -70,6 +71,7 @@ class Scheme:
 JKO_METHODS = {
     "jko": Scheme(1, VertexFlow, LaggedProximal),
     "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True)),
+    "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
     "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),

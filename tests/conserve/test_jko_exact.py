@@ -54,6 +54,15 @@ def test_lagged(name, tau, method):
 
 
 @pytest.mark.parametrize("tau", STEPS)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_bdf2(name, tau):
+    for T in (0.0, 0.5, 1.0):
+        problem, _ = PROBLEMS[name](T)
+        mesh = ddpde.interval(-6, 6, cells=200)
+        check(ddpde.solve(problem, mesh, times=[5 * tau], method="jko-bdf2", dt=tau))
+
+
+@pytest.mark.parametrize("tau", STEPS)
 def test_lagged_in_the_plane(tau):
     mesh = ddpde.box((-6, -6), (6, 6), cells=(24, 24))
     for T in (0.0, 0.5, 1.0):

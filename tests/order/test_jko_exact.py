@@ -1,4 +1,4 @@
-"""Order in τ of the quantile and entropic JKO methods; each declares its own."""
+"""Order in τ of the JKO methods; each declares its own."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from gaussians import linear_neuron
 
 import ddpde
 from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
+from ddpde.problem.classics import porous_medium
 from ddpde.step import JKO_METHODS
 
 STEPS = (8, 16, 32, 64)
@@ -55,3 +56,27 @@ def test_entropic_order():
     values = [mean(n) for n in (*STEPS, 128)]
     found = slopes(np.abs(np.diff(values)))
     assert np.all(np.abs(found[-2:] - JKO_METHODS["jko-entropic"].order) < 0.1), found
+
+
+def variance(run):
+    x, density, volume = run.laws[-1].at(np.full((1, run.laws[-1].geometry.shape[-1]), 0.5))
+    return np.sum(np.sum(x**2, axis=-1) * density * volume)
+
+
+@pytest.mark.parametrize(
+    "problem, mesh, counts",
+    [
+        (ornstein_uhlenbeck((0.7,), (0.5,)), lambda: ddpde.interval(-6, 6, cells=200), STEPS),
+        (porous_medium(1), lambda: ddpde.interval(-3.6, 3.6, cells=200), STEPS),
+        (porous_medium(2), lambda: ddpde.box((-2.4,) * 2, (2.4,) * 2, cells=(28, 28)), STEPS),
+    ],
+    ids=("Ornstein–Uhlenbeck", "Barenblatt", "Barenblatt in the plane"),
+)
+def test_bdf2_order(problem, mesh, counts):
+    """In τ alone: differences of steps on one mesh."""
+    values = []
+    for count in (*counts, 2 * counts[-1]):
+        run = ddpde.solve(problem, mesh(), times=[1.0], method="jko-bdf2", dt=1 / count)
+        values.append(variance(run))
+    found = slopes(np.abs(np.diff(values)))
+    assert np.all(np.abs(found[-1:] - JKO_METHODS["jko-bdf2"].order) < 0.1), found

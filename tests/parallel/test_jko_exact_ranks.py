@@ -52,7 +52,7 @@ lower = [-4.0, -4.0]
 upper = [4.0, 4.0]
 cells = [31, 24]
 [solver]
-method = "jko"
+method = "jko-bdf2"
 dt = 0.1
 times = [0.2]
 """

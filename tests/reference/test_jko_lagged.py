@@ -34,11 +34,8 @@ def l1_error(law, exact, points=6):
     return np.sum(found * volume * weights)
 
 
-# FACTS 7.3, fully resolved in space
-@pytest.mark.parametrize(
-    "tau, error", [(0.05, 5.91748431e-2), (0.025, 3.06283973e-2), (0.0125, 1.55752053e-2)]
-)
-def test_gravity(tau, error):
+def gravity_run(tau, method):
+    """From t = 0.1 to 0.3: the run, and its L1 error at mass MASS."""
     problem = Problem(
         name="gravity",
         initial=DensityLaw(1, lambda x: gravity(x[:, 0], 0.1) / MASS),
@@ -46,10 +43,32 @@ def test_gravity(tau, error):
         temperature=1.0,
     )
     mesh = ddpde.interval(0, 1, cells=800)
-    run = ddpde.solve(problem, mesh, times=[0.2], method="jko", dt=tau)
-    found = MASS * l1_error(run.laws[-1], lambda x: gravity(x[:, 0], 0.3) / MASS)
+    run = ddpde.solve(problem, mesh, times=[0.2], method=method, dt=tau)
+    return run, MASS * l1_error(run.laws[-1], lambda x: gravity(x[:, 0], 0.3) / MASS)
+
+
+# FACTS 7.3, fully resolved in space
+@pytest.mark.parametrize(
+    "tau, error", [(0.05, 5.91748431e-2), (0.025, 3.06283973e-2), (0.0125, 1.55752053e-2)]
+)
+def test_gravity(tau, error):
+    run, found = gravity_run(tau, "jko")
     assert found == pytest.approx(error, rel=2e-5)
     assert run.history["iterations"].max() <= 4
+
+
+def test_gravity_to_second_order():
+    errors = np.array([gravity_run(tau, "jko-bdf2")[1] for tau in (0.025, 0.0125, 0.00625)])
+    assert np.abs(np.log2(errors[:-1] / errors[1:]) - 2.0).max() < 0.1
+    assert errors[-1] < 5e-4  # the first-order scheme: 8e-3
+
+
+def test_bdf2_near_its_exact_iterates():
+    """The standard deviation of the exact W₂ scheme with τ = 0.0125 (FACTS 7.2)."""
+    problem, mesh = ornstein_uhlenbeck((0.0,), (0.5,), 0.5), ddpde.interval(-5, 5, cells=800)
+    run = ddpde.solve(problem, mesh, times=[1.0], method="jko-bdf2", dt=0.0125)
+    x, density, volume = run.laws[-1].at(np.array([[0.5]]))
+    assert np.sqrt(np.sum(x[..., 0] ** 2 * density * volume)) == pytest.approx(0.68276266, abs=1e-4)
 
 
 def test_first_order_in_tau():
