@@ -80,8 +80,11 @@ def _entry(content: Content, page: Path) -> Entry:
         if content.comparison is not None:
             gap, half = words.limit(content.comparison, -1)
             facts.append(("Gap of the risk, N → ∞", pm(gap, half, signed=True)))
-            ratio = content.comparison["w1"][-1][-1] / content.comparison["floor"][-1][-1]
-            facts.append(("W₁ over its floor", sig(ratio, 2)))
+            w1, floor = content.comparison["w1"][-1][-1], content.comparison["floor"][-1][-1]
+            if floor > 0:
+                facts.append(("W₁ over its floor", sig(w1 / floor, 2)))
+            else:  # a law that has condensed into a point
+                facts.append(("W₁", f"{sig(w1, 2)}, its floor being 0"))
         facts.append(("Duration", f"{sig(content.summary['wall'], 2)} s"))
         facts.append(("Date", content.summary["environment"]["date"]))
     return Entry(

@@ -14,6 +14,7 @@ from ddpde.errors import MeshError
 from ddpde.space.quadrature import tabulate
 from ddpde.space.spaces import Space
 from ddpde.space.tensor import tensor_grid
+from ddpde.space.walk import Walk
 
 _BLOCK = 4_000_000  # numbers in one block of basis values
 _CLOSE = 1e-10  # reference coordinates this far outside are inside
@@ -23,9 +24,9 @@ _NEWTON = 12  # steps; cells of degree 2 that are not degenerate take four or fi
 class PointLoads:
     """∫ ψ_j dμ for clouds μ of weighted points and the continuous basis ψ of a space.
 
-    A cloud of N points costs O(N): boxes of axis-parallel cells are searched line by line, other
-    meshes by DOLFINx's tree of bounding boxes. Clouds are the same on all ranks; each rank loads
-    the points in its own cells.
+    A cloud of N points costs O(N): boxes of axis-parallel cells are searched line by line, straight
+    simplices by walks, other meshes by DOLFINx's tree of bounding boxes. Clouds are the same on all
+    ranks; each rank loads the points in its own cells.
     """
 
     def __init__(self, space: Space) -> None:
@@ -60,7 +61,10 @@ class PointLoads:
                 f"points of shape {points.shape} in a {self._space.gdim}D mesh",
                 f"give (N, {self._space.gdim})",
             )
-        found = self._on_lines(points) if self._grid is not None else self._in_tree(points)
+        if self._grid is not None:
+            found = self._on_lines(points)
+        else:
+            found = self._once(*self._walks(points), len(points))
         count = self._space.comm.allreduce(len(found[0]))
         if count != len(points):
             raise MeshError(
@@ -89,6 +93,33 @@ class PointLoads:
         which = np.flatnonzero(mine)
         return which, cells[which] - grid.mine.start, reference[which]
 
+    def _walks(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points in owned cells; those on a facet between ranks are found by several."""
+        if not _is_affine(self._space) or self._space.n_cells == 0:
+            return self._in_tree(points)
+        cells, reference, lost = self._walk(points, _CLOSE)
+        which, there, where = self._in_tree(points[lost])
+        cells[lost[which]], reference[lost[which]] = there, where
+        inside = np.flatnonzero(cells >= 0)
+        return inside, cells[inside], reference[inside]
+
+    @cached_property
+    def _walk(self) -> Walk:
+        return Walk(self._space)
+
+    def _once(
+        self, which: np.ndarray, cells: np.ndarray, reference: np.ndarray, count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each of `count` points on one rank only."""
+        space = self._space
+        if space.comm.size > 1:
+            owner = np.full(count, space.comm.size)
+            owner[which] = space.comm.rank
+            space.comm.Allreduce(MPI.IN_PLACE, owner, MPI.MIN)
+            mine = owner[which] == space.comm.rank
+            which, cells, reference = which[mine], cells[mine], reference[mine]
+        return which, cells, reference
+
     def _in_tree(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         space = self._space
         padded = np.zeros((len(points), 3))
@@ -104,14 +135,7 @@ class PointLoads:
             array[order] for array in (which, cells, reference, depth)
         )
         best = (np.diff(which, prepend=-1) > 0) & (depth >= -_CLOSE)
-        which, cells, reference = which[best], cells[best], reference[best]
-        if space.comm.size > 1:  # a point on a facet between ranks counts once
-            owner = np.full(len(points), space.comm.size)
-            owner[which] = space.comm.rank
-            space.comm.Allreduce(MPI.IN_PLACE, owner, MPI.MIN)
-            mine = owner[which] == space.comm.rank
-            which, cells, reference = which[mine], cells[mine], reference[mine]
-        return which, cells, reference
+        return which[best], cells[best], reference[best]
 
     @cached_property
     def _tree(self) -> geometry.BoundingBoxTree:

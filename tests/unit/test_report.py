@@ -348,6 +348,19 @@ def test_missing_pieces_leave_no_hole(folder, spoil):
     assert not re.search(r"<t[dh][^>]*></t[dh]>(?!<th)", page.html.split('id="tables"')[1])
 
 
+def test_a_law_that_is_a_point_has_its_place_in_the_index(folder):
+    """Independent draws of it have no distance: no ratio to that."""
+
+    def condense(summary):
+        comparison = summary["comparison"]
+        comparison["floor"][-1][-1] = comparison["floor_high"][-1][-1] = 0.0
+
+    edit(folder, condense)
+    page_of(folder)
+    page = report.write_index([folder], folder / "index.html").read_text(encoding="utf-8")
+    assert "its floor being 0" in page and "over its floor" not in page
+
+
 def test_gaps_below_their_noise_are_called_not_resolved(folder):
     def drown(summary):
         summary["comparison"]["deterministic"] = [10.0] * 4

@@ -1,5 +1,6 @@
 """Negative Sobolev distances against their kernels in free space, and points in meshes."""
 
+import basix.ufl
 import numpy as np
 import pytest
 from scipy.special import k1
@@ -111,6 +112,49 @@ def test_points_are_found(kind):
     assert load.sum() == pytest.approx(masses.sum(), rel=1e-13)
     assert space.nodes.T @ load == pytest.approx(points.T @ masses, rel=1e-12)
     assert (space.nodes**2).T @ load == pytest.approx((points**2).T @ masses, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "cells"), [([-1, 0], [2, 3], [9, 7]), ([-1, 0, 1], [2, 3, 2], [5, 4, 3])]
+)
+def test_walks_end_where_the_tree_says(lower, upper, cells):
+    """Cells of very different sizes."""
+    cell = "triangle" if len(cells) == 2 else "tetrahedron"
+    mesh = ddpde.box(lower, upper, cells=cells, cell=cell)
+    low, extent = np.array(lower), np.subtract(upper, lower)
+    x = mesh.geometry.x[:, : len(cells)]
+    x[:] = low + extent * ((x - low) / extent) ** 4  # crowded in one corner
+    loads = PointLoads(Space(mesh, 1))
+    points = low + extent * np.random.default_rng(2).random((4000, len(cells))) ** 4
+    points[:40] = x[:40]  # vertices, of several cells each
+    found, expected = loads.locate(points), loads._in_tree(points)
+    np.testing.assert_array_equal(found[0], np.arange(4000))
+    np.testing.assert_array_equal(expected[0], np.arange(4000))
+    rest = slice(40, None)
+    np.testing.assert_array_equal(found[1][rest], expected[1][rest])
+    np.testing.assert_allclose(found[2][rest], expected[2][rest], atol=1e-9)
+
+
+def test_walks_around_a_hole():
+    from dolfinx import mesh as dmesh  # after ddpde, which finds its libraries
+
+    ring = ddpde.annulus(0.6, 1.0, size=0.1)
+    straight = dmesh.create_mesh(
+        ring.comm,
+        ring.geometry.dofmaps[0][:, :3],
+        basix.ufl.element("Lagrange", "triangle", 1, shape=(2,)),
+        ring.geometry.x[:, :2],
+    )
+    rng = np.random.default_rng(3)
+    angle, radius = 2 * np.pi * rng.random(3000), 0.62 + 0.36 * rng.random(3000)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    loads = PointLoads(Space(straight, 1))
+    which, cells, _ = loads.locate(points)
+    np.testing.assert_array_equal(which, np.arange(3000))
+    np.testing.assert_array_equal(cells, loads._in_tree(points)[1])
+    for outside in ([0.0, 0.0], [0.9, 0.9], [np.nan, 0.7], [1e9, 0.0]):
+        with pytest.raises(MeshError, match="1 of 2 points"):
+            loads.locate(np.array([[0.8, 0.0], outside]))
 
 
 def test_curved_cells():
