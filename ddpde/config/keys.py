@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ddpde.run.solver import SPACES
+from ddpde.run.solver import MOST_INNER_STEPS, SPACES
 from ddpde.step import JKO_METHODS, METHODS
 
 CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
@@ -65,6 +65,7 @@ class OptionsSection(Section):
     method: Literal[("auto", *METHODS, *JKO_METHODS)] = optional()  # type: ignore[valid-type]
     rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
+    inner_steps: int = optional(ge=1, le=MOST_INNER_STEPS)
     adapt: float = optional(gt=0, lt=1)
     adapt_depth: int = optional(ge=1, le=12)
     grow: float = optional(gt=0, lt=1)

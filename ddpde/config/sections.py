@@ -61,7 +61,7 @@ def read_solver(
             outputs = output_times(times, t_end).tolist()
         except ProblemError:  # so small that eleven times cannot be told apart
             reader.say("solver.t_end", f"{t_end} is too small")
-    return _options(section), outputs
+    return _options(reader, section), outputs
 
 
 def read_cross_check(
@@ -72,7 +72,7 @@ def read_cross_check(
         return None
     section = reader.read(CrossCheckSection, table, "cross_check")
     mesh = _own_mesh(reader, section, table, "cross_check", main, problem)
-    return CrossCheck(mesh, _options(section)) if mesh is not None else None
+    return CrossCheck(mesh, _options(reader, section)) if mesh is not None else None
 
 
 def read_methods(
@@ -86,7 +86,9 @@ def read_methods(
         reader.need(table, path, "label", "tolerance")
         mesh = _own_mesh(reader, section, table, path, main, problem)
         if not reader.problems and mesh is not None:
-            found.append(OtherMethod(section.label, mesh, _options(section), section.tolerance))
+            found.append(
+                OtherMethod(section.label, mesh, _options(reader, section), section.tolerance)
+            )
     labels = [method.label for method in found]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         reader.say("methods", f'the label "{label}" is given more than once')
@@ -120,7 +122,9 @@ def read_acceptance(
     return Acceptance(**accepted), reference
 
 
-def _options(section: OptionsSection) -> SolverOptions:
+def _options(reader: Reader, section: OptionsSection) -> SolverOptions:
+    if reader.problems:  # which will be told; what does not go together would be refused here
+        return SolverOptions()
     fields = set(OptionsSection.model_fields)
     return SolverOptions(**section.model_dump(exclude_unset=True, include=fields))
 
@@ -137,6 +141,10 @@ def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem |
     for name in ("adapt", "grow"):
         if section.space == "lagrangian" and getattr(section, name) is not None:
             reader.say(f"{path}.{name}", 'not with space = "lagrangian", whose mesh moves')
+    scheme = JKO_METHODS.get(section.method)
+    if section.inner_steps is not None and not (scheme and scheme.has_inner_steps):
+        fitting = ", ".join(f'"{k}"' for k, v in JKO_METHODS.items() if v.has_inner_steps)
+        reader.say(f"{path}.inner_steps", f"goes with method = {fitting}")
     if section.method in JKO_METHODS:
         _fits_jko(reader, section, path, problem)
     elif section.method not in (None, "auto") and METHODS[section.method].implicit != diffuses:

@@ -32,6 +32,7 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
     "lagrangian": LagrangianFlow,
 }
 
+MOST_INNER_STEPS = 1000
 _CALM = 2  # steps in which little changes, before a law counts as steady
 _UNSTABLE = 1e-2  # relative rise of the free energy in one step that ends a run
 
@@ -45,7 +46,8 @@ class SolverOptions:
     space: "eulerian" (fixed mesh) or "lagrangian" (mesh moving with the flow; temperature 0).
     degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS` or
     `ddpde.step.JKO_METHODS`, or "auto". rtol: tolerance of a time step relative to the largest
-    initial density; dt: fixed step instead of an adaptive one, and the τ of a JKO method.
+    initial density; dt: fixed step instead of an adaptive one, and the τ of a JKO method;
+    inner_steps: of the path inside a step of "jko-dynamic" (4 if not given).
     adapt: tolerance of the law's L1 error on its mesh, which then follows the law; adapt_depth:
     how often a cell of the given mesh may be halved. grow: mass in the cells at an end of a box
     beyond which the box grows there. steady: the run is over once the law changes by less than
@@ -57,6 +59,7 @@ class SolverOptions:
     method: str = "auto"
     rtol: float = 1e-6
     dt: float | None = None
+    inner_steps: int | None = None
     adapt: float | None = None
     adapt_depth: int = 10
     grow: float | None = None
@@ -75,6 +78,15 @@ class SolverOptions:
                 f"method = {self.method!r} holds the law in its own way",
                 "leave out space, adapt and grow",
             )
+        if self.inner_steps is not None:
+            if not (self.jko and JKO_METHODS[self.method].has_inner_steps):
+                raise ProblemError(
+                    f"method = {self.method!r} has no inner_steps", 'use method = "jko-dynamic"'
+                )
+            if not 1 <= self.inner_steps <= MOST_INNER_STEPS:
+                raise ProblemError(
+                    f"inner_steps = {self.inner_steps}", f"from 1 to {MOST_INNER_STEPS}"
+                )
         if not 1 <= self.degree <= 12:
             raise ProblemError(f"degree = {self.degree}", "from 1 to 12")
         if not 0 < self.rtol < 1:
@@ -299,7 +311,8 @@ def _integrator(
 ) -> Stepper:
     if options.jko:
         assert options.dt is not None
-        return JkoStepper(flow, JKO_METHODS[method].step(flow), options.dt)
+        given = {} if options.inner_steps is None else {"inner_steps": options.inner_steps}
+        return JkoStepper(flow, JKO_METHODS[method].step(flow, **given), options.dt)
     return MethodOfLines(flow, METHODS[method], rtol=options.rtol, dt=options.dt, previous=previous)
 
 

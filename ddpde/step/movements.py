@@ -18,6 +18,7 @@ from ddpde.flow.quantile import QuantileFlow
 from ddpde.flow.vertices import VertexFlow
 from ddpde.problem import Problem
 from ddpde.space import Law
+from ddpde.step.dynamic import DynamicProximal
 from ddpde.step.entropic import EntropicProximal
 from ddpde.step.lagged import LaggedProximal
 from ddpde.step.lagged_bdf2 import LaggedBdf2
@@ -60,18 +61,21 @@ class Proximal(Protocol):
 class Scheme:
     """A JKO method: its order in τ, how it holds a law, how it minimises.
 
-    flow(problem, mesh, degree, tolerance of the energy's features); step(flow).
+    flow(problem, mesh, degree, tolerance of the energy's features); step(flow), with the
+    keyword inner_steps where it `has_inner_steps`.
     """
 
     order: int
     flow: Callable[[Problem, dmesh.Mesh, int, float], Any]
-    step: Callable[[Any], Proximal]
+    step: Callable[..., Proximal]
+    has_inner_steps: bool = False
 
 
 JKO_METHODS = {
     "jko": Scheme(1, VertexFlow, LaggedProximal),
     "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True)),
     "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2),
+    "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, has_inner_steps=True),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
     "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),

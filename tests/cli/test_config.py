@@ -163,6 +163,8 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"solver": {"method": "imex4"}}, "temperature is 0; accepted: auto, rk3, rk5, rk8"),
         ({"solver": {"adapt": 2}}, "solver.adapt: 2 is not < 1"),
         ({"solver": {"adapt_depth": 13}}, "solver.adapt_depth: 13 is not <= 12"),
+        ({"solver": {"inner_steps": 3}}, 'solver.inner_steps: goes with method = "jko-dynamic"'),
+        ({"solver": {"inner_steps": 0}}, "solver.inner_steps: 0 is not >= 1"),
         ({"solver": {"grow": 0}}, "solver.grow: 0 is not > 0"),
         ({"cross_check": {"grow": 1e-6}}, 'cross_check.grow: not with space = "lagrangian"'),
         ({"solver": {"times": None}}, "solver.times: missing; give times"),

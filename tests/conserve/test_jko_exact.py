@@ -53,6 +53,15 @@ def test_lagged(name, tau, method):
         check(ddpde.solve(problem, mesh, times=[3 * tau], method=method, dt=tau))
 
 
+@pytest.mark.parametrize("tau", (1e-4, 1e-3, *STEPS[1:]))
+@pytest.mark.parametrize("name", ("potential", "network"))
+def test_dynamic(name, tau):
+    for T in (0.0, 0.5, 1.0):
+        problem, _ = PROBLEMS[name](T)
+        mesh = ddpde.interval(-6, 6, cells=100)
+        check(ddpde.solve(problem, mesh, times=[3 * tau], method="jko-dynamic", dt=tau))
+
+
 @pytest.mark.parametrize("tau", STEPS)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bdf2(name, tau):

@@ -20,6 +20,9 @@ TURN = 2 * np.pi
         ({"method": "jko-quantile"}, "needs dt"),
         ({"method": "jko-entropic", "dt": 0.1, "space": "lagrangian"}, "its own way"),
         ({"method": "jko-entropic", "dt": 0.1, "adapt": 1e-3}, "its own way"),
+        ({"method": "jko", "dt": 0.1, "inner_steps": 2}, "jko-dynamic"),
+        ({"inner_steps": 2}, "jko-dynamic"),
+        ({"method": "jko-dynamic", "dt": 0.1, "inner_steps": 0}, "from 1 to"),
         ({"method": "jko-sinkhorn", "dt": 0.1}, "jko-entropic"),
     ],
 )
@@ -76,3 +79,9 @@ def test_a_newton_iteration_that_is_cut_short_is_named(monkeypatch):
     monkeypatch.setattr("ddpde.step.quantile._MOST_ITERATIONS", 1)
     with pytest.raises(SolverError, match="did not converge: residual"):
         ddpde.solve(erf_teacher(), LINE, times=[1.0], method="jko-quantile", dt=0.5)
+
+
+def test_a_path_that_is_not_found_is_named(monkeypatch):
+    monkeypatch.setattr("ddpde.step.dynamic_newton._MOST_ITERATIONS", 3)
+    with pytest.raises(SolverError, match="did not converge: residual"):
+        ddpde.solve(erf_teacher(), LINE, times=[1.0], method="jko-dynamic", dt=0.5)

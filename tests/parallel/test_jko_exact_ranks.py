@@ -56,6 +56,20 @@ method = "jko-bdf2"
 dt = 0.1
 times = [0.2]
 """
+DYNAMIC = """
+title = "dynamic, a network without noise"
+[problem]
+name = "erf_teacher"
+[mesh]
+lower = -3.0
+upper = 4.0
+cells = 70
+[solver]
+method = "jko-dynamic"
+inner_steps = 3
+dt = 0.1
+times = [0.2]
+"""
 BOX = "lower = [-4.0, -4.0]\nupper = [4.0, 4.0]\ncells = [31, 24]"
 
 
@@ -76,6 +90,10 @@ def cases(tmp_path_factory):
         "quantile": QUANTILE,
         "lagged, network": LAGGED,
         "lagged, triangles": ENTROPIC.replace("-entropic", "").format(
+            mesh=f'file = "{file}"', dt=0.01
+        ),
+        "dynamic, network": DYNAMIC,
+        "dynamic, triangles": ENTROPIC.replace("-entropic", "-dynamic").format(
             mesh=f'file = "{file}"', dt=0.01
         ),
         "grid": ENTROPIC.format(mesh=BOX, dt=0.1),
@@ -103,7 +121,16 @@ def results(folder, text, *launcher):
 
 @pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
 @pytest.mark.parametrize(
-    "case", ("quantile", "grid", "triangles", "lagged, network", "lagged, triangles")
+    "case",
+    (
+        "quantile",
+        "grid",
+        "triangles",
+        "lagged, network",
+        "lagged, triangles",
+        "dynamic, network",
+        "dynamic, triangles",
+    ),
 )
 def test_ranks_agree(case, cases, tmp_path):
     serial, expected = results(tmp_path / "serial", cases[case])

@@ -1,0 +1,167 @@
+"""The linear system of a path of densities and potentials on the vertices of a mesh.
+
+Newton's method on the saddle point of `dynamic_newton` has the symmetric, quasi-definite matrix
+
+    [ D  −Bᵀ ]    D: diagonal, > 0            B: continuity by ρ, in k and k − 1
+    [ −B  −A ]    A: Σ a M (φ_i − φ_j)², ≥ 0
+
+for the whole path. Rows and columns of ρ_k are multiplied by √ρ_k, those of φ_k divided by it:
+relative changes, of which tails have no fewer than the bulk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from petsc4py import PETSc
+
+from ddpde.flow.vertices import VertexFlow
+
+_METIS = 5
+_MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
+
+
+class PathMatrix:
+    """Matrix and factors for K inner steps of a flow.
+
+    new, old (K,): the weights of ρ_k and ρ_{k−1} in the mobility of inner step k.
+    """
+
+    def __init__(self, flow: VertexFlow, new: np.ndarray, old: np.ndarray) -> None:
+        self._flow, self._new, self._old = flow, new, old
+        self._i, self._j = flow.local_pairs.T
+        self._matrix = self._pattern()
+        self._x, self._b = self._matrix.createVecs()
+        self._ksp: PETSc.KSP | None = None
+        self._pivots = 0.0
+        self._root = np.empty(0)
+
+    def fill(
+        self,
+        diagonal: np.ndarray,
+        density: np.ndarray,
+        inner: np.ndarray,
+        jump: np.ndarray,
+        from_i: np.ndarray,
+        mobility: np.ndarray,
+    ) -> None:
+        """D (n, K) and densities (n, K) > 0 of the owned vertices, lengths of inner steps (K,);
+        of the pairs (e, K): jumps of φ, the share of the first end in the mobility, mobilities.
+        """
+        flow, m = self._flow, self._flow.masses[:, None]
+        self._root = root = np.sqrt(density)
+        everywhere = flow.shared(root)
+        roots = everywhere[self._i], everywhere[self._j]
+        a = inner * flow.transmissibility[:, None]
+        stiff, drift = a * mobility, a * jump
+        back = m * root[:, :-1] / root[:, 1:]
+        values = [diagonal * density, -m + 0.0 * root, -m + 0.0 * root, back, back]
+        for row, sign in ((0, -1.0), (1, 1.0)):
+            for column, share in ((0, from_i), (1, 1.0 - from_i)):
+                same = 1.0 if row == column else -1.0
+                values.append(-same * stiff / (roots[row] * roots[column]))
+                by = sign * drift * share / roots[row]
+                now = by * roots[column] * self._new
+                then = (by * self._old)[:, 1:] * roots[column][:, :-1]
+                values += [now, now, then, then]
+        self._matrix.setValuesCOO(np.concatenate([part.ravel() for part in values]))
+
+    def factorise(self, pivots: float) -> None:
+        """Factors of what was filled in; `pivots`: MUMPS' threshold, 0 for none."""
+        if self._ksp is None or pivots != self._pivots:
+            self._new_factors(pivots)
+        assert self._ksp is not None
+        self._ksp.setOperators(self._matrix)
+        self._ksp.setUp()
+
+    def solve(
+        self, by_density: np.ndarray, by_potential: np.ndarray, f: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(δρ, δφ) (n, K) of right-hand sides (n, K).
+
+        With the means f of a network its energy at ρ_K is added to D, by GMRES: about as many
+        iterations as the network has directions that matter.
+        """
+        right = np.stack([self._root * by_density, by_potential / self._root], axis=2)
+        self._b.setArray(right.ravel())
+        assert self._ksp is not None
+        if f is None:
+            self._ksp.solve(self._b, self._x)
+        else:
+            self._solve_low_rank(f)
+        x = self._x.getArray().reshape(right.shape)
+        return self._root * x[..., 0], x[..., 1] / self._root
+
+    def close(self) -> None:
+        """Free the matrix and its factors."""
+        for thing in (self._ksp, self._matrix, self._x, self._b):
+            if thing is not None:
+                thing.destroy()
+
+    def _pattern(self) -> PETSc.Mat:
+        """Unknowns of a vertex: δρ_1, δφ_1, δρ_2, δφ_2, …, in the order of `fill`."""
+        flow, K = self._flow, len(self._new)
+        steps = 2 * np.arange(K)
+        own = 2 * K * (flow.first + np.arange(flow.size))[:, None] + steps
+        ends = [2 * K * end[:, None] + steps for end in flow.pairs.T]
+        entries = [(own, own), (own, own + 1), (own + 1, own)]
+        entries += [(own[:, 1:] + 1, own[:, :-1]), (own[:, :-1], own[:, 1:] + 1)]
+        for row in ends:
+            for column in ends:
+                entries += [(row + 1, column + 1), (row + 1, column), (column, row + 1)]
+                then = row[:, 1:] + 1, column[:, :-1]
+                entries += [then, then[::-1]]
+        rows, columns = (
+            np.concatenate([part.ravel() for part in parts]).astype(PETSc.IntType)
+            for parts in zip(*entries, strict=True)
+        )
+        sizes = ((2 * K * flow.size, None), (2 * K * flow.size, None))
+        matrix = PETSc.Mat().createAIJ(sizes, comm=flow.comm)
+        matrix.setPreallocationCOO(rows, columns)
+        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+        matrix.setOption(PETSc.Mat.Option.SYMMETRY_ETERNAL, True)
+        return matrix
+
+    def _new_factors(self, pivots: float) -> None:
+        if self._ksp is not None:
+            self._ksp.destroy()
+        self._pivots = pivots
+        self._ksp = ksp = PETSc.KSP().create(self._flow.comm)
+        ksp.setOperators(self._matrix)
+        ksp.setType("preonly")
+        pc = ksp.getPC()
+        pc.setType("cholesky")
+        pc.setFactorSolverType("mumps")
+        pc.setFactorSetUpSolverType()
+        factors = pc.getFactorMatrix()
+        factors.setMumpsIcntl(7, _METIS)
+        factors.setMumpsIcntl(14, _MORE_MEMORY)
+        factors.setMumpsCntl(1, pivots)
+
+    def _solve_low_rank(self, f: np.ndarray) -> None:
+        shell = PETSc.Mat().createPython(self._matrix.getSizes(), self)
+        shell.setUp()
+        ksp = PETSc.KSP().create(self._flow.comm)
+        ksp.setOperators(shell)
+        ksp.setType("gmres")
+        ksp.setGMRESRestart(60)
+        ksp.setTolerances(rtol=1e-10, atol=1e-300, max_it=60)
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(self)
+        self._f = f
+        ksp.solve(self._b, self._x)
+        ksp.destroy()
+        shell.destroy()
+
+    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """The matrix with the network, for PETSc."""
+        flow, K, root = self._flow, len(self._new), self._root[:, -1]
+        self._matrix.mult(x, y)
+        last = x.getArray(readonly=True).reshape(-1, K, 2)[:, -1, 0]
+        change = flow.energy.dual_change(self._f, flow.predictions(root * last))
+        with y as array:
+            array.reshape(-1, K, 2)[:, -1, 0] += root * flow.masses * flow.features.field(change)
+
+    def apply(self, pc: PETSc.PC, b: PETSc.Vec, x: PETSc.Vec) -> None:
+        """The factors as preconditioner, for PETSc."""
+        assert self._ksp is not None
+        self._ksp.solve(b, x)
