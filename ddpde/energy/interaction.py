@@ -9,12 +9,12 @@ column-pivoted QR and the eigenvectors that others take.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import qr, solve_triangular
-from scipy.linalg.lapack import dpstrf
+from scipy.linalg import qr
+from scipy.linalg.lapack import dpstrf, dtrtri
 
 from ddpde.energy.compression import Box, box_sample
 from ddpde.energy.derivatives import Differentiated, differentiated
@@ -39,22 +39,16 @@ class InteractionFeatures:
         self, interaction: Callable[[object, object], object], box: Box, tolerance: float = 1e-8
     ) -> None:
         self._W = interaction
-        lower, upper = (np.asarray(side, dtype=float) for side in box)
+        self._box = lower, upper = tuple(np.asarray(side, dtype=float) for side in box)
         self.error, self.signs = np.inf, np.zeros(0)
         for count in _SAMPLES:  # as few as will do: the cost is cubic in them
             sample = box_sample((lower, upper), count)
             matrix = np.asarray(self._W(sample, sample))
-            scale = float(np.abs(matrix).max())
+            self._scale = scale = float(np.abs(matrix).max())
             if not np.abs(matrix - matrix.T).max() <= 1e-12 * scale:
                 raise ProblemError("the interaction is not symmetric", "give W(θ, θ') = W(θ', θ)")
-            for cut in _CUTS:
-                rank = self._cholesky(sample, matrix, cut * tolerance)
-                if rank == 0:
-                    rank = self._eigenvectors(sample, matrix, cut * tolerance)
-                if rank > _SURE * count:
-                    break
-                self.error = self._measure(lower, upper, scale)
-                if self.error <= tolerance:
+            for ranks in self._attempts(sample, matrix, tolerance):
+                if self._keep([rank for rank in ranks if rank <= _SURE * count], tolerance):
                     return
         raise ProblemError(
             f"the interaction's compression reached {self.error:.1e} with {len(self.signs)} "
@@ -62,38 +56,69 @@ class InteractionFeatures:
             "smooth the interaction, or shrink the mesh",
         )
 
-    def _cholesky(self, sample: np.ndarray, matrix: np.ndarray, tolerance: float) -> int:
-        """Pivots and signs of a definite matrix; returns the rank, 0 where it is not definite."""
+    def _attempts(
+        self, sample: np.ndarray, matrix: np.ndarray, tolerance: float
+    ) -> Iterator[list[int]]:
+        """Sets pivots and their mix; the numbers of leading features that may do."""
+        ranks = self._cholesky(sample, matrix, tolerance)
+        if ranks:
+            yield ranks
+            return
+        for cut in _CUTS:
+            yield self._eigenvectors(sample, matrix, cut * tolerance)
+
+    def _cholesky(self, sample: np.ndarray, matrix: np.ndarray, tolerance: float) -> list[int]:
+        """Pivots and signs of a definite matrix; the ranks by _CUTS, none if it is not definite."""
         diagonal = np.diag(matrix)
         sign = np.sign(diagonal[0])
         if np.any(sign * diagonal <= 0):
-            return 0
-        floor = tolerance * np.abs(diagonal).max()
-        factor, order, rank, _ = dpstrf(sign * matrix, tol=floor, lower=1)
+            return []
+        floors = np.array(_CUTS) * tolerance * np.abs(diagonal).max()
+        factor, order, rank, _ = dpstrf(sign * matrix, tol=floors.min(), lower=1)
         some = np.linspace(0, len(sample) - 1, _CHECKED_ROWS).astype(int)
         rows = np.tril(factor)[some, :rank]
         places = order[some] - 1
         left = sign * matrix[np.ix_(places, places)] - rows @ rows.T
-        if np.abs(left).max() > 2.0 * floor:  # |left_ij|² ≤ left_ii left_jj if it is definite
-            return 0
+        if (
+            np.abs(left).max() > 2.0 * floors.min()
+        ):  # in a definite one |left_ij|² ≤ left_ii left_jj
+            return []
         self._pivots = sample[order[:rank] - 1]
         self.signs = np.full(rank, sign)
-        self._mix = solve_triangular(factor[:rank, :rank], np.eye(rank), lower=True).T
-        return int(rank)
+        inverse, _ = dtrtri(factor[:rank, :rank], lower=1)
+        self._mix = np.tril(inverse).T
+        residuals = np.diag(factor)[:rank] ** 2
+        return [int(np.count_nonzero(residuals > floor)) for floor in floors]
 
-    def _eigenvectors(self, sample: np.ndarray, matrix: np.ndarray, tolerance: float) -> int:
-        """Pivots and signs of any symmetric matrix; returns the rank."""
+    def _eigenvectors(self, sample: np.ndarray, matrix: np.ndarray, tolerance: float) -> list[int]:
+        """Pivots and signs of any symmetric matrix; the rank."""
         triangle, order = qr(matrix, mode="r", pivoting=True)
         diagonal = np.abs(np.diag(triangle))
-        rank = max(1, int(np.searchsorted(-diagonal, -tolerance * diagonal[0])))
-        chosen = order[:rank]
+        chosen = order[: max(1, int(np.searchsorted(-diagonal, -tolerance * diagonal[0])))]
         self._pivots = sample[chosen]
         values, vectors = np.linalg.eigh(matrix[np.ix_(chosen, chosen)])
         # the inverse of a nearly singular core would amplify rounding: leave out what is noise
         kept = np.abs(values) > 1e-14 * np.abs(values).max()
         self.signs = np.sign(values[kept])
         self._mix = vectors[:, kept] / np.sqrt(np.abs(values[kept]))
-        return rank
+        return [len(self.signs)]
+
+    def _keep(self, ranks: list[int], tolerance: float) -> bool:
+        """Keep the fewest features that are found accurate on random pairs; False if none are."""
+        lower, upper = self._box
+        rng = np.random.default_rng(0)
+        a, b = lower + (upper - lower) * rng.random((2, _CHECKS // 2, len(lower)))
+        left, right = self.values(np.concatenate([a, b])).reshape(2, len(a), -1)
+        exact = np.asarray(self._W(a, b))
+        for rank in ranks:
+            found = (left[:, :rank] * self.signs[:rank]) @ right[:, :rank].T
+            self.error = float(np.abs(found - exact).max() / self._scale)
+            if self.error <= tolerance:
+                self.signs, self._mix = self.signs[:rank], self._mix[:, :rank]
+                used = np.flatnonzero(np.abs(self._mix).max(axis=1) > 0.0)
+                self._pivots, self._mix = self._pivots[used], self._mix[used]
+                return True
+        return False
 
     def values(self, points: np.ndarray) -> np.ndarray:
         return np.asarray(self._W(points, self._pivots)) @ self._mix
@@ -111,9 +136,3 @@ class InteractionFeatures:
     @cached_property
     def _differentiate(self) -> Differentiated:
         return differentiated(lambda points: self._W(points, self._pivots) @ self._mix)
-
-    def _measure(self, lower: np.ndarray, upper: np.ndarray, scale: float) -> float:
-        rng = np.random.default_rng(0)
-        a, b = lower + (upper - lower) * rng.random((2, _CHECKS // 2, len(lower)))
-        difference = (self.values(a) * self.signs) @ self.values(b).T - np.asarray(self._W(a, b))
-        return float(np.abs(difference).max() / scale)

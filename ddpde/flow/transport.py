@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import basix.ufl
 import numpy as np
 
 from ddpde.space import Facets, Space
-from ddpde.space.quadrature import tabulate
+from ddpde.space.quadrature import lagrange, tabulate
 
 _BLOCK = 100_000  # numbers in a block of cells' temporaries, which should stay in the cache
 _SAME = 1e-12  # relative difference of cells of a uniform mesh
@@ -42,8 +41,8 @@ class Transport:
         self._slopes = np.concatenate(slopes)  # (tdim · q, nd)
         self._trace = facets.basis(space.degree)[0]
         self._values = np.concatenate([rule.basis(space.degree), self._trace]).T.copy()
-        lagrange = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
-        inside = tabulate(lagrange, rule.reference, derivatives=1)[1]
+        potential = lagrange(space.cell, space.degree + 1)
+        inside = tabulate(potential, rule.reference, derivatives=1)[1]
         at_facets = facets.lagrange_gradients(space.degree + 1)
         metric = rule.metric()  # √g g^{ab}, of one value in affine cells
         self._affine = metric.shape[1] == 1

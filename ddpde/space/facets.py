@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import basix
 import basix.cell
-import basix.ufl
 import numpy as np
 from dolfinx import mesh as dmesh
 
 from ddpde.space.periodic import Periods, across, bounding_box
-from ddpde.space.quadrature import jacobians, legendre, tabulate
+from ddpde.space.quadrature import jacobians, lagrange, legendre, tabulate
 
 _FACET = {
     "interval": None,
@@ -49,7 +48,7 @@ class Facets:
         self._cell = cell
         self._reference, weights, normals, stretch = _reference_slots(cell, degree)
         self.per_cell = len(self._reference)
-        element = basix.ufl.element("Lagrange", cell, geometry_degree)
+        element = lagrange(cell, geometry_degree)
         shape, slope = tabulate(element, self._reference, derivatives=1)
         self.points = np.matmul(shape, geometry)
         self.jacobian = jacobian = jacobians(slope, geometry)
@@ -72,7 +71,7 @@ class Facets:
 
     def lagrange_gradients(self, degree: int) -> np.ndarray:
         """Reference gradients (tdim, slots, ng) of the continuous basis."""
-        element = basix.ufl.element("Lagrange", self._cell, degree)
+        element = lagrange(self._cell, degree)
         return tabulate(element, self._reference, derivatives=1)[1]
 
     def _pair(self, mesh: dmesh.Mesh, n_cells: int, periods: Periods) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import basix
 import basix.ufl
 import numpy as np
@@ -13,6 +15,7 @@ def gauss(cell: str, degree: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(points), np.asarray(weights)
 
 
+@cache
 def legendre(cell: str, degree: int) -> basix.ufl._ElementBase:
     """Discontinuous polynomials of `degree`, orthonormal on the reference cell.
 
@@ -22,6 +25,12 @@ def legendre(cell: str, degree: int) -> basix.ufl._ElementBase:
     return basix.ufl.element(
         "DG", cell, degree, lagrange_variant=basix.LagrangeVariant.legendre, dtype=np.float64
     )
+
+
+@cache
+def lagrange(cell: str, degree: int) -> basix.ufl._ElementBase:
+    """Continuous polynomials of `degree`."""
+    return basix.ufl.element("Lagrange", cell, degree)
 
 
 def tabulate(element: basix.ufl._ElementBase, points: np.ndarray, derivatives: int = 0):
@@ -63,7 +72,7 @@ class CellQuadrature:
     def __init__(self, cell: str, geometry: np.ndarray, geometry_degree: int, degree: int) -> None:
         self.cell = cell
         self.reference, self.reference_weights = gauss(cell, degree)
-        element = basix.ufl.element("Lagrange", cell, geometry_degree)
+        element = lagrange(cell, geometry_degree)
         shape, slope = tabulate(element, self.reference, derivatives=1)
         self.points = np.matmul(shape, geometry)
         self.jacobian = jacobians(slope, geometry)

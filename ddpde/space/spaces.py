@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import basix
-import basix.ufl
 import numpy as np
 from dolfinx import fem
 from dolfinx import mesh as dmesh
@@ -19,7 +18,7 @@ from scipy import sparse
 
 from ddpde.space.facets import Facets
 from ddpde.space.periodic import closed
-from ddpde.space.quadrature import CellQuadrature, legendre, tabulate
+from ddpde.space.quadrature import CellQuadrature, lagrange, legendre, tabulate
 
 
 class Space:
@@ -151,8 +150,7 @@ class Space:
     @cached_property
     def _lagrange(self) -> np.ndarray:
         """The potential's basis at the points of the mass rule."""
-        lagrange = basix.ufl.element("Lagrange", self.cell, self.degree + 1)
-        return tabulate(lagrange, self._rule.reference)
+        return tabulate(lagrange(self.cell, self.degree + 1), self._rule.reference)
 
     @cached_property
     def _reference_products(self) -> np.ndarray:
