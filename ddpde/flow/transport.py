@@ -36,7 +36,7 @@ class Transport:
     def __init__(self, space: Space, facets: Facets) -> None:
         self._facets, self._n_owned = facets, space.n_cells
         self._dofs, self._n_nodes = space.potential_dofs, len(space.nodes)
-        self.rule = rule = space.quadrature(3 * space.degree, ghosts=True)
+        self.rule = rule = space.quadrature(space.transport_degree, ghosts=True)
         slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
         self._slopes = np.concatenate(slopes)  # (tdim · q, nd)
         self._trace = facets.basis(space.degree)[0]

@@ -73,6 +73,11 @@ class Space:
     def geometry_degree(self) -> int:
         return self.mesh.geometry.cmaps[0].degree
 
+    @property
+    def transport_degree(self) -> int:
+        """Of the rules for ∇·(ρ∇φ): exact for low degrees, and as good as the law for high ones."""
+        return min(3 * self.degree, 2 * self.degree + 2)
+
     def quadrature(self, degree: int, *, ghosts: bool = False) -> CellQuadrature:
         """A rule exact to `degree` on the owned cells, and on ghost cells too if asked."""
         cells = self.geometry if ghosts else self.geometry[: self.n_cells]
@@ -80,7 +85,7 @@ class Space:
 
     def facets(self) -> Facets:
         """Traces and facing pairs of the local cells."""
-        degree = 3 * self.degree
+        degree = self.transport_degree
         return Facets(self.mesh, self.geometry, self.geometry_degree, degree, self.periods)
 
     def divide_by_mass(self, moments: np.ndarray, cells: np.ndarray | None = None) -> np.ndarray:
