@@ -54,8 +54,11 @@ def check_mass(mass: float) -> float:
     return abs(mass - 1.0)
 
 
-def check_memory(comm: MPI.Comm, features: int, others: int) -> None:
-    """Refuse what cannot fit: the numbers that features and all else keep, on every rank."""
+def check_memory(comm: MPI.Comm, features: int, others: int) -> float:
+    """Refuse what cannot fit: the numbers that features and all else keep, on every rank.
+
+    Returns the bytes that this rank will need beside what it has.
+    """
     needed = 8.0 * (features + others)
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     short = comm.allreduce(needed / free, MPI.MAX)
@@ -65,3 +68,4 @@ def check_memory(comm: MPI.Comm, features: int, others: int) -> None:
             f"features on the mesh; {free / 1e9:.1f} GB are free",
             "take fewer cells, a lower degree, fewer data nodes, or more ranks on more machines",
         )
+    return needed

@@ -31,7 +31,8 @@ class EulerianFlow:
     """Implements `SemiDiscrete` with the density's coefficients (owned cells, nd) as state.
 
     These are `start`, or the initial law's where it is not given; `space` may be given where it
-    exists already. tolerance: of the features' compression.
+    exists already. tolerance: of the features' compression. `expected_memory`: bytes on this rank,
+    as estimated before the features were formed.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class EulerianFlow:
         # the features of all nodes pass through an array of as many arguments
         numbers = found.numbers if found else 2 * len(nodes) * self.energy.size
         unknowns = self.local_shape[0] * self.local_shape[1]
-        check_memory(self.comm, numbers, _WORKSPACE[self.space.tdim] * unknowns)
+        self.expected_memory = check_memory(
+            self.comm, numbers, _WORKSPACE[self.space.tdim] * unknowns
+        )
         self.features = NodalFeatures(self.energy, nodes, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
         self._r = self.energy.local(nodes)
