@@ -20,6 +20,7 @@ from scipy.stats import qmc
 from ddpde.energy.compression import Box
 
 Function = Callable[[np.ndarray], np.ndarray]
+Bases = tuple[np.ndarray, ...]
 
 _LINES = 8  # in each direction, on which functions are looked at
 _COUNTS = (33, 65, 129, 257)  # points on such a line; not smooth enough if the last do not do
@@ -59,12 +60,13 @@ class Lattice:
         unit[:, self.order] = np.stack([x.ravel() for x in axes], axis=1)
         return _from_unit(unit, self.box)
 
-    def work(self, count: int, *, lines: bool) -> float:
-        """Interpolation to `count` points, in numbers of a dense product that has to be read."""
+    def work(self, count: int, *, lines: bool, least: int) -> float:
+        """Interpolation to `count` points, in numbers of a dense product that has to be read;
+        `least`: points or basis functions in the last direction."""
         if lines:
-            return 2.0 * _BLOCKED * count * min(self.counts)
+            return 2.0 * _BLOCKED * count * least
         grid = float(np.prod([_OVERSAMPLING * n for n in self.counts]))
-        return 2.0 * _BLOCKED * grid * min(self.counts) + 2.0 * count * _NEAR ** len(self.counts)
+        return 2.0 * _BLOCKED * grid * least + 2.0 * count * _NEAR ** len(self.counts)
 
     def probe(self, known: np.ndarray, *, lines: bool) -> tuple[np.ndarray, np.ndarray]:
         """Random points (n, k) of the box and what functions (lattice points, r) are there, by
@@ -89,17 +91,22 @@ class Interpolation:
     First along every direction to a grid, each a short dense product; then from the grid to the
     points. With `lines` (see `share_lines`) the grid is made of the points' own coordinates;
     otherwise it is uniform, and a sparse matrix interpolates between the grid points around each.
+    With `bases` from `reduced` a core's values take the place of the lattice's.
     """
 
-    def __init__(self, lattice: Lattice, points: np.ndarray, lines: bool) -> None:
-        self._counts = lattice.shape
+    def __init__(
+        self, lattice: Lattice, points: np.ndarray, lines: bool, bases: Bases | None = None
+    ) -> None:
         unit = _to_unit(points, lattice.box)[:, lattice.order]
         if lines:
             grid, index = _lines(unit)
         else:
             grid = [np.linspace(-1, 1, _OVERSAMPLING * count) for count in lattice.shape]
         self._shape = tuple(len(x) for x in grid)
-        self._along = [_chebyshev_values(*pair) for pair in zip(lattice.shape, grid, strict=True)]
+        along = [_chebyshev_values(*pair) for pair in zip(lattice.shape, grid, strict=True)]
+        if bases is not None:
+            along = [values @ basis for values, basis in zip(along, bases, strict=True)]
+        self._along, self._counts = along, tuple(values.shape[1] for values in along)
         if lines:
             self._index = np.ravel_multi_index(index, self._shape)
         else:
@@ -155,6 +162,34 @@ def _resolve(function: Function, box: Box, tolerance: float) -> list[int] | None
         else:
             return None
     return counts
+
+
+def reduced(lattice: Lattice, values: np.ndarray, tolerance: float) -> tuple[np.ndarray, Bases]:
+    """Values (lattice points, r) as a core (c, r) and a basis (n_j, c_j) in each direction.
+
+    What is left out is in the mean `tolerance` of the largest value, a direction: a truncated
+    higher-order singular value decomposition (De Lathauwer, De Moor & Vandewalle 2000).
+    """
+    array = values.reshape(*lattice.shape, -1)
+    allowed = tolerance * np.abs(values).max() * np.sqrt(values.size)
+    bases = []
+    for axis in range(len(lattice.shape)):
+        lines = np.moveaxis(array, axis, 0)
+        triangle = np.linalg.qr(lines.reshape(len(lines), -1).T, mode="r")
+        _, sizes, rows = np.linalg.svd(triangle, full_matrices=False)
+        tails = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
+        basis = rows[: max(1, np.count_nonzero(tails > allowed))].T
+        array = np.moveaxis(np.tensordot(lines, basis, axes=(0, 0)), -1, axis)
+        bases.append(basis)
+    return array.reshape(-1, values.shape[1]), tuple(bases)
+
+
+def expanded(core: np.ndarray, bases: Bases) -> np.ndarray:
+    """The inverse of `reduced`."""
+    array = core.reshape(*(basis.shape[1] for basis in bases), -1)
+    for axis, basis in enumerate(bases):
+        array = np.moveaxis(np.tensordot(array, basis, axes=(axis, 1)), -1, axis)
+    return array.reshape(-1, core.shape[1])
 
 
 def share_lines(points: np.ndarray, box: Box) -> bool:

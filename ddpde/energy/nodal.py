@@ -14,20 +14,33 @@ import numpy as np
 from ddpde.energy.blocks import BlockFeatures, InBlocks, in_blocks
 from ddpde.energy.compression import Box
 from ddpde.energy.functional import Energy
-from ddpde.energy.lattice import Interpolation, Lattice, resolve, share_lines
+from ddpde.energy.lattice import (
+    Bases,
+    Interpolation,
+    Lattice,
+    expanded,
+    reduced,
+    resolve,
+    share_lines,
+)
 
 _CHEAP = 200_000  # numbers in S: with fewer, its products are not what a step costs
 _MOST = 20_000  # features: their values on the first lines are dense
+_MOST_WORK = 4.0  # numbers in S on the lattice, to those on the nodes: more are not formed
+_HEAVY = 400_000  # numbers in S on the lattice that are worth being reduced
+_LEFT_OUT = 0.1  # of the tolerance, in that
 _SAVES = 0.5  # of the work with the nodes' own features: a lattice that takes more is not used
 _SURE = 10.0  # tolerances that the measured error may reach
 
 
 @dataclass(frozen=True, eq=False)
 class OnLattice:
-    """Features S (lattice points, r); `lines`: how nodes are reached; the measured error."""
+    """Features S (lattice points, r), or their core where `bases` are given; `lines`: how nodes are
+    reached; the measured error."""
 
     lattice: Lattice
     S: np.ndarray
+    bases: Bases | None
     lines: bool
     error: float
 
@@ -47,15 +60,22 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
     lattice = resolve([term.generators for term in energy.terms], box, tolerance)
     if lattice is None:
         return None
-    work = len(lattice.points) * energy.size + lattice.work(int(count), lines=not scattered)
-    if work > _SAVES * count * energy.size:
+    full = count * energy.size
+    if energy.size * len(lattice.points) > _MOST_WORK * full:
         return None
-    S = energy.features(lattice.points)
+    S, bases = energy.features(lattice.points), None
+    if S.size > _HEAVY:
+        core, bases = reduced(lattice, S, _LEFT_OUT * tolerance)
+        S = expanded(core, bases)
+    kept = S if bases is None else core
+    least = min(lattice.counts) if bases is None else min(basis.shape[1] for basis in bases)
+    if kept.size + lattice.work(int(count), lines=not scattered, least=least) > _SAVES * full:
+        return None
     points, found = lattice.probe(S, lines=not scattered)
     error = energy.difference(found, energy.features(points))
     if not error <= _SURE * tolerance:
         return None
-    return OnLattice(lattice, S, not scattered, error)
+    return OnLattice(lattice, kept, bases, not scattered, error)
 
 
 def compact(
@@ -81,7 +101,7 @@ class NodalFeatures:
             self._S = BlockFeatures(nodes, found, energy.size)
         elif isinstance(found, OnLattice):
             self._S = found.S
-            self._interpolation = Interpolation(found.lattice, nodes, found.lines)
+            self._interpolation = Interpolation(found.lattice, nodes, found.lines, found.bases)
         else:
             self._S = energy.features(nodes)
 

@@ -5,7 +5,7 @@ import pytest
 
 import ddpde
 from ddpde.energy import Energy, NodalFeatures, on_lattice
-from ddpde.energy.lattice import Interpolation, resolve, share_lines
+from ddpde.energy.lattice import Interpolation, expanded, reduced, resolve, share_lines
 from ddpde.flow import EulerianFlow
 from ddpde.problem import DataSet, GaussianLaw, Problem, RidgeUnit, relu, tanh
 
@@ -39,6 +39,20 @@ def test_interpolation_to_tolerance_and_its_transpose(nodes, lines):
     assert np.abs(found - waves(nodes)).max() < 1e-7 * scale
     masses = np.random.default_rng(1).random(len(nodes))
     assert known.T @ through.transposed(masses) == pytest.approx(found.T @ masses, rel=1e-12)
+
+
+@pytest.mark.parametrize("nodes, lines", [(product_nodes(), True), (scattered_nodes(), False)])
+def test_a_core_stands_for_the_lattice(nodes, lines):
+    lattice = resolve([waves], BOX, 1e-8)
+    known = waves(lattice.points)
+    core, bases = reduced(lattice, known, 1e-6)
+    assert core.size < 0.5 * known.size
+    assert np.abs(expanded(core, bases) - known).max() < 1e-5 * np.abs(known).max()
+    through = Interpolation(lattice, nodes, lines, bases)
+    found = np.stack([through(column) for column in core.T], axis=1)
+    assert np.abs(found - waves(nodes)).max() < 1e-5 * np.abs(known).max()
+    masses = np.random.default_rng(1).random(len(nodes))
+    assert core.T @ through.transposed(masses) == pytest.approx(found.T @ masses, rel=1e-12)
 
 
 def test_rough_functions_have_no_lattice():
