@@ -16,6 +16,7 @@ from ddpde.flow.checks import check_mass, check_memory, check_mesh
 from ddpde.flow.diffusion import Diffusion, SparseDiffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
+from ddpde.flow.lowering import Lowering
 from ddpde.flow.noise import NoiseDiffusion
 from ddpde.flow.pressure import PressureDiffusion
 from ddpde.flow.reaction import BirthDeath
@@ -105,6 +106,9 @@ class EulerianFlow:
         self._limiter = PositivityLimiter(self.space)
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
+        self._lowering = Lowering(
+            self.space, problem, self._limiter, self._first_variation, self._free_energy
+        )
         self._rim = _rim_cells(problem, self.space)
         self.truncated_mass = 0.0
         self.state = PETSc.Vec().createMPI((unknowns, None), comm=self.comm)
@@ -156,30 +160,26 @@ class EulerianFlow:
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         coefficients = self.coefficients(u)
         positive = self._limiter(coefficients)
-        values = positive @ self._basis.T
         masses = np.einsum("ci,ci->c", self.space.cell_means[0], coefficients)
-        local = np.array(
-            [
-                self.space.nodal_masses(positive) @ self._r,
-                entropy(values, self._rule.weights) if self.temperature > 0 else 0.0,
-                masses.sum(),
-                masses[self._rim].sum(),
-                self.pressure.energy(positive) if self.pressure is not None else 0.0,
-            ]
-        )
-        potential, negentropy, mass, rim, internal = sum_over_ranks(self.comm, local)
+        mass, rim = sum_over_ranks(self.comm, np.array([masses.sum(), masses[self._rim].sum()]))
         return {
             # of the law that evolves: limiting is not smooth, and would hide the order in time
             "risk": self.energy.risk(self.predictions(coefficients)),
             # of the positive law throughout: with two laws in one sum it need not fall
-            "free_energy": self.energy.nonlocal_energy(self.predictions(positive))
-            + potential
-            + self.temperature * negentropy
-            + internal,
+            "free_energy": self._free_energy(positive),
             "mass": mass,
             "minimum": self._limiter.minimum(positive),
             "boundary_mass": rim,
         }
+
+    def lower(self, u: PETSc.Vec, goal: float) -> float | None:
+        found = self._lowering(self._limiter(self.coefficients(u)), goal)
+        if found is None:
+            return None
+        lowered, energy = found
+        with u as array:
+            array[:] = lowered.ravel()
+        return energy
 
     def law(self, t: float, u: PETSc.Vec) -> Law | None:
         space = self.space
@@ -189,6 +189,22 @@ class EulerianFlow:
         if not parts:
             return None
         return Law(t, space.cell, space.degree, space.geometry_degree, *parts)
+
+    def _free_energy(self, positive: np.ndarray) -> float:
+        local = self.space.nodal_masses(positive) @ self._r
+        if self.temperature > 0:
+            values = positive @ self._basis.T
+            local += self.temperature * entropy(values, self._rule.weights)
+        if self.pressure is not None:
+            local += self.pressure.energy(positive)
+        total = float(sum_over_ranks(self.comm, np.array([local]))[0])
+        return self.energy.nonlocal_energy(self.predictions(positive)) + total
+
+    def _first_variation(self, positive: np.ndarray) -> np.ndarray:
+        """F' at the nodes (n_nodes,), without entropy and internal energy."""
+        if not self.energy.interacting:
+            return self._r
+        return self.features.field(self.energy.dual(self.predictions(positive))) + self._r
 
     def _initial(self, problem: Problem) -> np.ndarray:
         coefficients = self.space.project(problem.initial_density)

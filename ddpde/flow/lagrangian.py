@@ -94,6 +94,10 @@ class LagrangianFlow:
             array[:] = self._points(u).ravel()
         return True
 
+    def lower(self, u: PETSc.Vec, goal: float) -> float | None:
+        """Mass does not change places here: only a shorter step helps."""
+        return None
+
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         points = self._points(u)
         f = self.energy.predictions(self.energy.features(points), self._masses)

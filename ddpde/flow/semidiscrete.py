@@ -86,6 +86,13 @@ class SemiDiscrete(Protocol):
         """After an accepted step: mend u where it needs it; True if it was changed."""
         ...
 
+    def lower(self, u: PETSc.Vec, goal: float) -> float | None:
+        """Change u by the least that makes its free energy no more than `goal`; returns it.
+
+        None, and no change, where that is not found.
+        """
+        ...
+
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         """Risk, free energy, mass, least density and mass at the boundary; on all ranks."""
         ...

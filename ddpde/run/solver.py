@@ -25,7 +25,7 @@ from ddpde.run.adaptation import Adaptation
 from ddpde.run.clock import Clock
 from ddpde.run.trajectory import Recorder, Trajectory
 from ddpde.space import Space
-from ddpde.step import JKO_METHODS, METHODS, Descent, JkoStepper, MethodOfLines, Stepper
+from ddpde.step import JKO_METHODS, METHODS, UNSTABLE, Descent, JkoStepper, MethodOfLines, Stepper
 
 SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
     "eulerian": EulerianFlow,
@@ -34,7 +34,6 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
 
 MOST_INNER_STEPS = 1000
 _CALM = 2  # steps in which little changes, before a law counts as steady
-_UNSTABLE = 1e-2  # relative rise of the free energy in one step that ends a run
 
 _FEATURE_TOLERANCES = (1e-10, 1e-7)  # least and greatest
 
@@ -181,12 +180,13 @@ def solve(
         def on_step(s: float, ds: float, u) -> bool:  # type: ignore[no-untyped-def]
             nonlocal good_t
             row = {"t": clock.t_of(s, t), "dt": ds}
-            row |= flow.diagnostics(u) | size() | stepper.status
+            row |= flow.diagnostics(u) | size()
             if descent:
-                assert isinstance(stepper, MethodOfLines)
-                if descent.refuses(row["free_energy"], stepper):
-                    stepper.repeat(good)
+                if not descent.accepts(u, good, row["free_energy"]):
                     return True
+                if stepper.status["corrected"]:
+                    row |= flow.diagnostics(u)
+            row |= stepper.status
             if problem.noise is None:
                 _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
             if options.steady is not None:
@@ -204,6 +204,15 @@ def solve(
             steady = at_rest[-_CALM:] == [True] * _CALM
             return not (interrupted() or steady or (adaptation and adaptation.due))
 
+        def judge(row: dict[str, float]) -> Descent | None:
+            if not isinstance(stepper, MethodOfLines) or problem.noise is not None:
+                return None
+            # on a fixed mesh laws without diffusion condense, and shorter steps are of no use
+            repeats = options.dt is None and (
+                problem.temperature > 0 or options.space == "lagrangian"
+            )
+            return Descent(flow, stepper, row["free_energy"], options.rtol if repeats else None)
+
         def reached(stop: float) -> bool:
             """Advance to `stop`, on as many meshes as it takes; False where interrupted."""
             nonlocal flow, stepper, good, descent
@@ -216,16 +225,12 @@ def solve(
                 flow.state.copy(good)
                 stepper = _integrator(options, method, flow, previous=old)
                 old.close()
-                if descent:  # the new mesh's law has a free energy of its own
-                    descent = Descent(flow.diagnostics(good)["free_energy"])
+                descent = judge(flow.diagnostics(good))  # each mesh has its own free energy
             return True
 
         first = {"t": 0.0, "dt": 0.0} | flow.diagnostics(flow.state) | size() | stepper.status
         recorder.step(first)
-        adaptive = isinstance(stepper, MethodOfLines) and options.dt is None
-        # without diffusion laws condense into cells, where shorter steps are of no use
-        if adaptive and problem.noise is None and problem.temperature > 0:
-            descent = Descent(first["free_energy"])
+        descent = judge(first)
         try:
             for t, stop in zip(outputs, stops, strict=True):
                 if t > 0 and steady_at is None and not reached(stop):
@@ -266,7 +271,7 @@ def _peak(u: PETSc.Vec) -> float:
 
 def _must_fall(energy: float, before: float, t: float) -> None:
     """A gradient flow's free energy cannot rise: where it does by much, the step is unstable."""
-    if not energy <= before + _UNSTABLE * max(1.0, abs(before)):
+    if not energy <= before + UNSTABLE * max(1.0, abs(before)):
         raise SolverError(
             f"the time integration is unstable at t = {t:.6g}: "
             f"the free energy rose from {before:.6g} to {energy:.6g}",

@@ -19,7 +19,9 @@ class Trajectory:
     """Laws at the output times and scalars at every accepted step.
 
     `history` maps t, dt (the step in s = ∫ ξ dt), risk, free_energy, mass, minimum and
-    boundary_mass to arrays (n_steps,), the initial state first. `laws` is filled on rank 0 only.
+    boundary_mass to arrays (n_steps,), the initial state first; in the method of lines also
+    corrected, how much the law was changed after the step lest the free energy rise, relative to
+    the peak. `laws` is filled on rank 0 only.
     `finished` is False where the run was interrupted: everything up to then is here. `steady_at`:
     the time at which the law was found to be steady, if that was asked for; the output times after
     it have the law of then.

@@ -1,7 +1,7 @@
 """Steps in time."""
 
 import ddpde.space  # noqa: F401  (MPI before DOLFINx)
-from ddpde.step.descent import Descent
+from ddpde.step.descent import UNSTABLE, Descent
 from ddpde.step.method_of_lines import METHODS, Method, MethodOfLines
 from ddpde.step.movements import JKO_METHODS, JkoStepper
 from ddpde.step.stepper import OnStep, Stepper
@@ -9,6 +9,7 @@ from ddpde.step.stepper import OnStep, Stepper
 __all__ = [
     "JKO_METHODS",
     "METHODS",
+    "UNSTABLE",
     "Descent",
     "JkoStepper",
     "Method",

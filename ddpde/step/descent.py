@@ -1,44 +1,92 @@
-"""Which steps to take again: along a gradient flow the free energy may not rise.
+"""Along a gradient flow the free energy never rises: what becomes of a step after which it did.
 
-A rise is first held to be the step's fault (explicit transport at the limit of its stability does
-it, within the tolerance), and the step is repeated with half its length. Where that does not help
-the fault is the mesh's: a law narrower than its cells cannot fall for ever. Such a step is taken,
-and so are twice as many as the time before, until a repeat helps again; of all steps no more than
-about a tenth are repeated, so that steps cannot shrink for ever.
+A rise of more than a hundredth of the step's tolerance is held to be the step's error (explicit
+transport beyond the limit of its stability makes it), and an adaptive step is repeated with half
+its length. A smaller rise, or one that repeats do not mend, is taken from the law by the least
+change that does so, `SemiDiscrete.lower`. Where none is found, the step is repeated, and where that
+is of no use either, the law stays as it was: at rest, as far as the mesh can tell.
+
+A law narrower than its cells cannot fall for ever. So a series of repeats in vain is followed by a
+pause, twice as long each time, until a repeat helps again, and of all steps no more than about a
+tenth are repeated: else steps would shrink for ever.
 """
 
 from __future__ import annotations
 
+from petsc4py import PETSc
+
+from ddpde.flow import SemiDiscrete
 from ddpde.step.method_of_lines import MethodOfLines
 
 ALLOWED = 1e-10  # rise in one step, relative to max(1, |F|)
+UNSTABLE = 1e-2  # such a rise is not to be mended
+_PART = 1e-2  # of a step's tolerance: a greater rise is held to be its error
 _FIRST, _SHARE = 20.0, 0.1  # repeats that are allowed at first, and more with each step
 _ATTEMPTS = 5  # halvings of one step at most
 
 
 class Descent:
-    """Judges each attempted step by the free energy after it, from `energy` on."""
+    """Judges each step of `stepper` by the free energy after it, from `energy` on.
 
-    def __init__(self, energy: float) -> None:
-        self._last = energy
+    tolerance: of a step, relative to max(1, |F|); None where steps cannot be repeated.
+    """
+
+    def __init__(
+        self, flow: SemiDiscrete, stepper: MethodOfLines, energy: float, tolerance: float | None
+    ) -> None:
+        self._flow, self._stepper, self._tolerance = flow, stepper, tolerance
+        self._lowest = energy
         self._attempts = self._rest = 0
         self._pause = 1
         self._budget = _FIRST  # of repeats
 
-    def refuses(self, energy: float, stepper: MethodOfLines) -> bool:
-        """Whether the step that ends with this free energy is to be repeated."""
-        rises = energy - self._last > ALLOWED * max(1.0, abs(self._last))
-        if rises and not self._rest and self._attempts < _ATTEMPTS and self._budget >= 1.0:
-            self._attempts += 1
-            self._budget -= 1.0
+    def accepts(self, u: PETSc.Vec, before: PETSc.Vec, energy: float) -> bool:
+        """Whether the step from `before` to u, of free energy `energy`, counts.
+
+        If so, u may have been changed (which `stepper` knows); if not, it will be repeated.
+        """
+        scale = max(1.0, abs(self._lowest))
+        rise = (energy - self._lowest) / scale
+        if rise <= ALLOWED:
+            self._lowest = min(self._lowest, energy)
+            self._settle(helped=True)
             return True
+        beyond = self._tolerance is not None and rise > _PART * self._tolerance
+        if beyond and self._repeats(before):
+            return False
+        raw = u.copy()
+        mendable = rise <= UNSTABLE
+        lowered = self._flow.lower(u, self._lowest) if mendable else None
+        if lowered is None:
+            if not beyond and self._repeats(before):
+                return False
+            if mendable:
+                before.copy(u)
+        else:
+            self._lowest = min(self._lowest, lowered)
+        raw.axpy(-1.0, u)
+        self._stepper.change(raw.norm(PETSc.NormType.INFINITY))
+        self._settle(helped=lowered is not None and not beyond)
+        return True
+
+    def _repeats(self, before: PETSc.Vec) -> bool:
+        """Take the step again, if that may help."""
+        can = self._tolerance is not None and not self._rest
+        if not (can and self._attempts < _ATTEMPTS and self._budget >= 1.0):
+            return False
+        self._attempts += 1
+        self._budget -= 1.0
+        self._stepper.repeat(before)
+        return True
+
+    def _settle(self, *, helped: bool) -> None:
+        """Count a step that is done with."""
         self._budget += _SHARE
-        if rises and self._rest:
-            self._rest -= 1
-        elif rises:
-            self._rest, self._pause = self._pause, 2 * self._pause
-            stepper.release()
-        elif self._attempts:
+        if helped and self._attempts:
             self._pause = 1
-        self._attempts, self._last = 0, energy
-        return False
+        elif not helped and self._rest:
+            self._rest -= 1
+        elif not helped:
+            self._rest, self._pause = self._pause, 2 * self._pause
+            self._stepper.release()
+        self._attempts = 0

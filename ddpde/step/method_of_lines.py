@@ -63,6 +63,7 @@ class MethodOfLines:
         self._dt = dt or (previous._dt if previous else self._first_step(method, rtol))
         self._held = 0.0
         self._stop = self._again = False
+        self._corrected = 0.0
         self._cap = _LONGEST
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
@@ -84,7 +85,8 @@ class MethodOfLines:
 
     @property
     def status(self) -> dict[str, float]:
-        return {}
+        """corrected: the change made to the law after the latest step, relative to its peak."""
+        return {"corrected": self._corrected}
 
     def advance(self, t_end: float, on_step: OnStep) -> bool:
         """Go on to `t_end`, calling on_step(t, dt, u) after each accepted step.
@@ -125,6 +127,12 @@ class MethodOfLines:
         before.copy(self._u)
         self._again = True
 
+    def change(self, size: float) -> None:
+        """To be called by on_step: it has changed the state by `size` (largest coefficient)."""
+        if size > 0.0:
+            self._corrected = size / self._u.norm(PETSc.NormType.INFINITY)
+            self._ts.restartStep()  # the method's stored derivative belongs to the old state
+
     def release(self) -> None:
         """Let the tolerance alone choose the next step: shorter ones were of no use."""
         self._limit(_LONGEST)
@@ -153,7 +161,7 @@ class MethodOfLines:
             )
         if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
-        self._again = False
+        self._again, self._corrected = False, 0.0
         go_on = self._on_step(t, dt, self._u)
         if self._again:  # not by TSRollBack: the state may have been mended
             ts.setTime(ts.getPrevTime())

@@ -371,3 +371,30 @@ def test_periodic_coordinates_on_ranks(tmp_path):
         found.append(np.load(file))
     assert difference(found[1], found[0]) < RTOL
     assert difference(found[2], found[0]) < RTOL
+
+
+DESCENT = """
+from mpi4py import MPI
+import ddpde
+from ddpde.problem.catalogue import dawson
+for problem, half, cells, rtol in (
+    (dawson(), 3.0, 24, 1e-4),
+    (ddpde.problems.porous_medium(2, 2.0, 1.0), 2.2, 8, 1e-3),
+):
+    dim = problem.mesh_dim
+    mesh = ddpde.box([-half] * dim, [half] * dim, cells=[cells] * dim)
+    run = ddpde.solve(problem, mesh, times=[3.0], degree=2, rtol=rtol)
+    assert run.history["corrected"].max() > 0
+    if MPI.COMM_WORLD.rank == 0:
+        print(len(run.history["t"]), run.free_energy()[-1], *run.mean()[-1])
+"""
+
+
+def test_laws_kept_from_rising_on_ranks():
+    found = []
+    for ranks in (1, 2, 3):
+        command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", DESCENT]
+        done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        found.append([float(word) for word in done.stdout.split()])
+    assert np.allclose(found[1:], found[0], rtol=1e-9, atol=1e-9)
