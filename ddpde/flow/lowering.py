@@ -8,8 +8,8 @@ minimum. What such a step has too much is taken from it by birth and death,
 
 which to first order is, of all changes δ of equal mass that lower F_T by as much, the one of least
 ∫ δ²/ρ: the step is projected to those that do not raise F_T. As the exact flow is among them, it is
-moved by less than its error. The idea is that of Abgrall's entropy correction (J. Comput. Phys. 372,
-2018), in the metric of Fisher and Rao.
+moved by less than its error. The idea is that of Abgrall's entropy correction (J. Comput. Phys.
+372, 2018), in the metric of Fisher and Rao.
 """
 
 from __future__ import annotations

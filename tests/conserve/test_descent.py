@@ -20,7 +20,7 @@ RESTING = erf_teacher(temperature=0.05, ridge=0.1)
 # problem; lower, upper, cells; t_end, options; whether the law is to be corrected at all
 CASES = {
     "transport at its stability limit": (dawson(), (-3, 3, 24), 12.0, {"rtol": 1e-4}, True),
-    "the same, tight": (dawson(), (-3, 3, 24), 7.0, {"rtol": 1e-6}, True),
+    "the same, tight": (dawson(), (-3, 3, 24), 8.0, {"rtol": 1e-6}, True),
     "birth and death": (replace(dawson(), birth_death=1.0), (-3, 3, 16), 4.0, {}, False),
     "loose": (OU, (-6, 6, 12), 10.0, {"rtol": 1e-2, "degree": 2}, True),
     "fixed steps": (OU, (-6, 6, 12), 10.0, {"dt": 0.2}, True),
