@@ -376,16 +376,12 @@ def test_periodic_coordinates_on_ranks(tmp_path):
 DESCENT = """
 from mpi4py import MPI
 import ddpde
-for problem, half, cells, t_end, rtol in (
-    (ddpde.problems.ornstein_uhlenbeck((2.0,), (0.7,), 0.5), 6.0, 12, 10.0, 1e-2),
-    (ddpde.problems.porous_medium(2, 2.0, 1.0), 2.2, 8, 3.0, 1e-3),
-):
-    dim = problem.mesh_dim
-    mesh = ddpde.box([-half] * dim, [half] * dim, cells=[cells] * dim)
-    run = ddpde.solve(problem, mesh, times=[t_end], degree=2, rtol=rtol)
-    assert run.history["corrected"].max() > 0
-    if MPI.COMM_WORLD.rank == 0:
-        print(len(run.history["t"]), run.free_energy()[-1], *run.mean()[-1])
+problem = ddpde.problems.ornstein_uhlenbeck((2.0,), (0.7,), 0.5)
+mesh = ddpde.interval(-6, 6, cells=12)
+run = ddpde.solve(problem, mesh, times=[10.0], degree=2, rtol=1e-2)
+assert run.history["corrected"].max() > 0
+if MPI.COMM_WORLD.rank == 0:
+    print(len(run.history["t"]), run.free_energy()[-1], *run.mean()[-1])
 """
 
 
