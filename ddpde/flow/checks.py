@@ -41,6 +41,14 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
             )
 
 
+def check_uncrowded(problem: Problem) -> None:
+    """For methods that need an internal energy with a derivative; ProblemError."""
+    if problem.internal is not None and not problem.internal.smooth:
+        raise ProblemError(
+            "these JKO steps have no largest density", 'use method = "jko" or "jko-entropic"'
+        )
+
+
 def check_mass(mass: float) -> float:
     """The part of the initial law that the mesh misses; MeshError where it is not small.
 

@@ -49,10 +49,6 @@ class VertexFlow:
         if problem.birth_death > 0 or any(problem.periods):
             what = "periodic coordinates" if any(problem.periods) else "birth and death"
             raise ProblemError(f"lagged JKO steps have no {what}", "use another method")
-        if problem.internal is not None and not problem.internal.smooth:
-            raise ProblemError(
-                "lagged JKO steps have no largest density", "use method = 'jko-entropic'"
-            )
         self.problem, self.mesh, self.comm = problem, mesh, mesh.comm
         self.temperature = problem.temperature
         self.cell = mesh.topology.cell_name()
@@ -234,7 +230,7 @@ class VertexFlow:
         if self.temperature > 0:
             local += self.temperature * entropy(density, self.masses)
         internal = self.problem.internal
-        if internal is not None:
+        if internal is not None and internal.smooth:
             local += self.masses @ internal.value(density)
         local = self.comm.allreduce(float(local))
         return self.energy.risk(f), self.energy.nonlocal_energy(f) + local

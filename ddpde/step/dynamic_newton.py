@@ -137,7 +137,7 @@ class DynamicNewton:
             if done or iterations == _MOST_ITERATIONS or not np.isfinite(residual):
                 break
             iterations += 1
-            along, across = graph.tangent(path.density[:, -1])
+            along, across = graph.tangent(path.density[:, -1], path.pressure)
             diagonal = m * inner * path.slack / path.density
             diagonal[:, -1] += flow.masses * across / along
             self._matrix.fill(diagonal, path.density, inner, at.jump, at.from_i, at.mobility)

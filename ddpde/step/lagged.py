@@ -10,11 +10,15 @@ from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.lagged_newton import Found, LaggedNewton
+from ddpde.step.monotone import largest_density
 
 Start = tuple[np.ndarray, np.ndarray]  # density and potential
 
 _SHORTER = 4.0  # factor between the steps of a continuation in τ
 _LEAST_RATIO, _LEAST_PART = 1.1, 1e-4  # of that factor, and of τ, before it is given up
+
+_FIRST_BARRIER, _DUALITY_GAP = 1.0, 1e-10  # of a path to a largest density, and its end
+_BEGINNING = 1e-9  # of the largest density: at least that much is everywhere on that path at first
 
 
 class LaggedProximal:
@@ -50,6 +54,8 @@ class LaggedProximal:
             last = self.latest
             start = (near, last.potential) if last else self._newton.first_guess(u)
             return self._newton_from(start, u, tau, frozen=frozen)
+        if largest_density(self._flow.problem.internal) < np.inf:
+            return self._along_a_path(u, tau, frozen)
         with suppress(SolverError):
             return self._from_transport(u, tau, frozen)
         return self._by_continuation(u, tau, frozen)
@@ -60,6 +66,28 @@ class LaggedProximal:
         start = self._newton_from(self._newton.first_guess(u), u, tau, cold=True, upwind=True)
         lifted = self._newton.lifted(start.density)
         return self._newton_from((lifted, start.potential), u, tau, upwind=True, frozen=frozen)
+
+    def _along_a_path(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
+        """The largest density approached along the central path of a barrier."""
+        density, phi = self._newton.first_guess(u)
+        most = largest_density(self._flow.problem.internal)
+        start = np.maximum(density, _BEGINNING * most), phi
+        barrier, reached, ratio = _FIRST_BARRIER, np.inf, _SHORTER
+        while True:
+            try:
+                found = self._newton_from(
+                    start, u, tau, upwind=True, frozen=frozen, barrier=barrier
+                )
+            except SolverError:
+                ratio **= 0.5
+                barrier = reached / ratio
+                if not (reached < np.inf and ratio > _LEAST_RATIO):
+                    raise
+                continue
+            if barrier <= _DUALITY_GAP:
+                return found
+            start, reached, ratio = (found.density, found.potential), barrier, ratio**1.25
+            barrier = max(barrier / ratio, _DUALITY_GAP)
 
     def _by_continuation(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """Upwind, through shorter steps, each the start of the next."""
@@ -79,7 +107,7 @@ class LaggedProximal:
             reached, part = part, min(1.0, part * ratio)
             start = found.density, found.potential
 
-    def _newton_from(self, start: Start, u: np.ndarray, tau: float, **options: bool) -> Found:
+    def _newton_from(self, start: Start, u: np.ndarray, tau: float, **options: Any) -> Found:
         try:
             return self._newton.solve(u, tau, start, **options)
         finally:

@@ -27,7 +27,8 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
-from ddpde.step.monotone import Graph
+from ddpde.step.crowded import CrowdGraph
+from ddpde.step.monotone import Graph, largest_density
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
@@ -35,6 +36,7 @@ _MOST_ITERATIONS = 40
 _PRESENT = 1e-10  # of the peak: less is a tail
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
+_MOST_CHANGE_CROWDED = 0.3
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 
 
@@ -83,28 +85,40 @@ class LaggedNewton:
         upwind: bool = False,
         cold: bool = False,
         frozen: bool = False,
+        barrier: float = 0.0,
     ) -> Found:
         """The movement from densities μ (n,) with step τ, from a first guess of (ρ, φ).
 
         `upwind`: with upwind mobilities everywhere, whatever μ is. `cold`: without entropy, and in
         the field of μ, that is F' does not change with ρ. `frozen`: with a norm that is not varied.
+        `barrier`: the weight of a barrier that stands for the largest density.
         Raises SolverError where Newton's method does not converge.
         """
         flow, m = self._flow, self._flow.masses
         density, phi = (np.array(part) for part in start)
         peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
-        temperature = 0.0 if cold else flow.temperature
-        graph = Graph(temperature, flow.problem.internal, self._scale(peak, temperature))
-        pressure = graph.pressure(density)
+        temperature = max(barrier, 0.0 if cold else flow.temperature)
+        scale = self._scale(peak, temperature)
+        graph = (
+            CrowdGraph(temperature, largest_density(flow.problem.internal), scale, barrier)
+            if barrier
+            else Graph(temperature, flow.problem.internal, scale)
+        )
+        density, pressure = graph.at(density)
         fixed = self._field(flow.predictions(mu)) if cold else None
         weights = np.ones(len(self._i)) if upwind else self._upwinding(mu, peak)
         # with a logarithm φ overshoots where ρ does
         limit, best = _MOST_CHANGE * temperature or np.inf, np.inf
+        if barrier:
+            limit = max(limit, _MOST_CHANGE_CROWDED)
         for iteration in range(_MOST_ITERATIONS):
             self.iterations = iteration
             at = self._residuals(mu, density, phi, tau, weights, fixed, frozen)
             beside = graph.point(graph.scale * density + at.pressure)[0]
-            off = np.array([np.abs(at.moved).sum(), np.abs(m * (density - beside)).sum()])
+            gap = np.abs(density - beside)
+            if barrier:  # which is steep: P itself can be no more exact
+                gap = np.minimum(gap, density * np.abs(at.pressure - pressure))
+            off = np.array([np.abs(at.moved).sum(), m @ gap])
             residual = float(sum_over_ranks(flow.comm, off).sum())
             if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
                 carried = tau * at.mobility * at.jump
@@ -112,7 +126,7 @@ class LaggedNewton:
             if not np.isfinite(residual):
                 break
             best = min(best, residual)
-            along, across = graph.tangent(density)
+            along, across = graph.tangent(density, pressure)
             step = self._newton(
                 along, across, at, tau, at.pressure - pressure, fixed is None, frozen
             )
@@ -213,8 +227,11 @@ class LaggedNewton:
             np.concatenate(rows).astype(index), np.concatenate(columns).astype(index)
         )
         self._x, self._b = matrix.createVecs()
-        self._direct = ksp = PETSc.KSP().create(flow.comm)
-        ksp.setOperators(matrix)
+        self._build_solver()
+
+    def _build_solver(self) -> None:
+        self._direct = ksp = PETSc.KSP().create(self._flow.comm)
+        ksp.setOperators(self._matrix)
         ksp.setType("preonly")
         pc = ksp.getPC()
         pc.setType("lu")
@@ -257,10 +274,16 @@ class LaggedNewton:
         self._matrix.setValuesCOO(np.concatenate(values))
         self._direct.setOperators(self._matrix)
         self._b.setArray(right.ravel())
-        if varies and self._low_rank:
-            self._solve_low_rank(along, at.f)
-        else:
-            self._direct.solve(self._b, self._x)
+        try:
+            if varies and self._low_rank:
+                self._solve_low_rank(along, at.f)
+            else:
+                self._direct.solve(self._b, self._x)
+        except PETSc.Error:  # MUMPS gives a hopeless matrix up
+            self._x.set(np.nan)
+        if not np.isfinite(self._x.norm()):  # and is of no use afterwards
+            self._direct.destroy()
+            self._build_solver()
         return self._x.getArray().reshape(-1, 2).copy()
 
     def _solve_low_rank(self, along: np.ndarray, f: np.ndarray) -> None:

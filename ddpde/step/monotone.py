@@ -2,19 +2,26 @@
 
 T ρ log ρ + h(ρ) has the pressure p(ρ), steep at ρ = 0 with T > 0. u = c ρ + p (c > 0) counts along
 the curve, so that a Newton step may move on it wherever it is steep or flat, as variable
-switching does (Brenner & Cancès 2017); ρ = (c + p)⁻¹ u is Moreau's resolvent.
+switching does (Brenner & Cancès 2017); ρ = (c + p)⁻¹ u is Moreau's resolvent. A largest density
+is a place where the curve is vertical: p takes every value above the one it comes with.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ddpde.problem import InternalEnergy
+from ddpde.problem import Congestion, InternalEnergy
 
+_LINEAR = 0.9  # of ρ: as much decay is taken in ρ
 _DECAY = 30.0  # of log ρ in a Newton step
 _LEAST = -100.0  # log of the least density with an entropy
 _FLAT = 1e-130  # least slope dρ/du, in units of 1/c
 _MOST_ITERATIONS = 60
+
+
+def largest_density(internal: InternalEnergy | None) -> float:
+    """That the energy allows: np.inf where it allows all."""
+    return internal.maximum if isinstance(internal, Congestion) else np.inf
 
 
 class Graph:
@@ -24,20 +31,32 @@ class Graph:
     """
 
     def __init__(self, temperature: float, internal: InternalEnergy | None, scale: float) -> None:
-        self._T, self._internal, self.scale = temperature, internal, scale
+        self._T, self.scale = temperature, scale
+        self._most = largest_density(internal)
+        self._internal = internal if self._most == np.inf else None
+        self._corner = np.inf  # u where the curve turns vertical
+        if self._most < np.inf:
+            self._corner = scale * self._most + float(self.pressure(np.array(self._most)))
 
     def point(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(ρ, p) with c ρ + p = u."""
-        if self._T > 0:
-            density = self._resolvent(u)
-        elif self._internal is None:
-            density = u / self.scale
-        else:
-            density = np.sign(u) * self._resolvent(np.abs(u))
+        density = self._free(np.minimum(u, self._corner))
         return density, u - self.scale * density
 
+    def _free(self, u: np.ndarray) -> np.ndarray:
+        """ρ where there is no largest one."""
+        if self._T > 0:
+            return self._resolvent(u)
+        if self._internal is None:
+            return u / self.scale
+        return np.sign(u) * self._resolvent(np.abs(u))
+
+    def at(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ρ, p) of densities."""
+        return density, self.pressure(density)
+
     def pressure(self, density: np.ndarray) -> np.ndarray:
-        """p(ρ), of densities that are > 0 where there is an entropy."""
+        """The least p(ρ), of densities that are > 0 where there is an entropy."""
         out = np.zeros_like(density)
         if self._T > 0:
             out += self._T * (1.0 + np.log(density))
@@ -45,15 +64,17 @@ class Graph:
             out += self._internal.derivative(density)
         return out
 
-    def tangent(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """dρ/du > 0 and dp/du ≥ 0, with c dρ + dp = du."""
+    def tangent(self, density: np.ndarray, pressure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """dρ/du > 0 and dp/du ≥ 0 at points of the curve, with c dρ + dp = du."""
         stiff = np.full_like(density, self.scale)
         with np.errstate(divide="ignore", over="ignore"):
             if self._T > 0:
                 stiff += self._T / density
             if self._internal is not None:
                 stiff += self._internal.second_derivative(density)
-            along = np.maximum(1.0 / stiff, _FLAT / self.scale)
+        along = 1.0 / stiff
+        along[self.scale * density + pressure > self._corner] = 0.0
+        along = np.maximum(along, _FLAT / self.scale)
         return along, 1.0 - self.scale * along
 
     def moved(
@@ -61,16 +82,17 @@ class Graph:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(ρ, p) after a Newton step (δρ, δp) along the tangent.
 
-        With a logarithm, growth is taken in ρ and decay in log ρ: its tangent overshoots the other
-        way.
+        With a logarithm, growth and slow decay are taken in ρ and fast decay in log ρ: its tangent
+        overshoots the other way.
         """
         u = self.scale * density + pressure
+        new = u + self.scale * by + pressure_by
         if self._T == 0:
-            return self.point(u + self.scale * by + pressure_by)
-        down = np.maximum(self.scale * by + pressure_by, -_DECAY * self._T)
-        after, p = self.point(u + np.minimum(down, 0.0))
-        more = np.where(by > 0, density + by, after)
-        return more, np.where(by > 0, self.pressure(more), p)
+            return self.point(new)
+        after, p = self.point(np.maximum(new, np.minimum(u, self._corner) - _DECAY * self._T))
+        grows = (by > -_LINEAR * density) & (density + by < self._most)
+        more = np.where(grows, density + by, after)
+        return more, np.where(grows, self.pressure(more), p)
 
     def _resolvent(self, u: np.ndarray) -> np.ndarray:
         """exp y with c e^y + T (1 + y) + h'(e^y) = u: convex in y, Newton from above descends."""
