@@ -107,7 +107,9 @@ class LaggedProximal:
             reached, part = part, min(1.0, part * ratio)
             start = found.density, found.potential
 
-    def _newton_from(self, start: Start, u: np.ndarray, tau: float, **options: Any) -> Found:
+    def _newton_from(
+        self, start: Start, u: np.ndarray, tau: float, **options: bool | float
+    ) -> Found:
         try:
             return self._newton.solve(u, tau, start, **options)
         finally:

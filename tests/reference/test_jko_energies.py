@@ -1,4 +1,4 @@
-"""JKO steps on meshes with energies beyond entropy and potentials: crowds below a largest density."""
+"""JKO steps on meshes: crowds below a largest density."""
 
 import numpy as np
 import pytest
