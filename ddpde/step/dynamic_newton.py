@@ -37,7 +37,7 @@ from ddpde.step.path_matrix import PathMatrix
 _TOLERANCE = 1e-11  # mass that continuity misses, and energy that the other conditions do
 _GAP = 5e-12  # energy that the barrier may cost
 _MOST_ITERATIONS = 100
-_TO_THE_WALL = 0.99  # part of the way to ρ = 0 or s = 0 that a step may take
+_TO_THE_WALL = 0.998  # part of the way to ρ = 0 or s = 0 that a step may take
 _START = 0.1  # ε at first
 _PRESENT, _TAIL = 1e-10, 1e-12  # of the peak: less is a tail; where the first guess ends
 _PIVOTS = (1e-8, 1e-2)  # of the factorisation: few; where those do not do, many

@@ -135,6 +135,7 @@ class PathMatrix:
         factors = pc.getFactorMatrix()
         factors.setMumpsIcntl(7, _METIS)
         factors.setMumpsIcntl(14, _MORE_MEMORY)
+        factors.setMumpsIcntl(15, -2 * len(self._new))  # a vertex is ordered as a whole
         factors.setMumpsCntl(1, pivots)
 
     def _solve_low_rank(self, f: np.ndarray) -> None:

@@ -1,12 +1,16 @@
 """Dynamic JKO: exact iterates of W₂, the lagged step as one inner step, meshes of every kind."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from jko_iterates import barenblatt, barenblatt_radius, gaussian_std
 
 import ddpde
 from ddpde.flow.vertices import VertexFlow
+from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
+from ddpde.problem.initial import DensityLaw
 from ddpde.step.dynamic_newton import DynamicNewton
 from ddpde.step.lagged import LaggedProximal
 
@@ -67,3 +71,65 @@ def test_barenblatt_iterates(tau):
         errors.append(abs(after / before / wider - 1))
     assert errors[-1] < 3e-5 * tau
     assert errors[0] > 9.0 * errors[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tau, inner_steps", [(0.2, 80), (0.1, 48), (0.05, 32)])
+def test_gaussian_iterates_to_a_millionth(tau, inner_steps):
+    problem, mesh = ornstein_uhlenbeck((0.0,), (0.5,)), ddpde.interval(-4, 4, cells=3200)
+    _, std = moments(dynamic(problem, mesh, tau, inner_steps).laws[-1])
+    assert abs(std - gaussian_std(0.5, tau, 1)) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tau, inner_steps", [(0.5, 32), (0.2, 16), (0.1, 16)])
+def test_barenblatt_radii_to_a_millionth(tau, inner_steps):
+    run = dynamic(barenblatt(2), ddpde.interval(-3, 3, cells=3000), tau, inner_steps)
+    (_, before), (_, after) = (moments(law) for law in run.laws)
+    radius, found = barenblatt_radius(2, tau, 1), barenblatt_radius(2, tau, 0) * after / before
+    assert abs(found - radius) < 1e-6
+
+
+def test_first_order_in_tau():
+    problem = ornstein_uhlenbeck((0.0,), (0.5,), 0.5)
+    mesh, errors = ddpde.interval(-5, 5, cells=200), []
+    for count in (5, 10, 20):
+        run = dynamic(problem, mesh, 1 / count, 2, count)
+        _, std = moments(run.laws[-1])
+        errors.append(std - 0.68276363347124)
+    slopes = np.diff(np.log(np.abs(errors))) / np.log(0.5)
+    assert np.abs(slopes - 1.0).max() < 0.1, slopes
+
+
+def test_heat_on_a_sphere():
+    """The first spherical harmonics decay like exp(−2Tt); of what is left, half goes with τ/2."""
+    norm = 2 * np.pi * np.sinh(2.0)
+    problem = Problem(
+        name="sphere",
+        initial=DensityLaw(3, lambda x: np.exp(2 * x[:, 0]) / norm),
+        temperature=0.5,
+    )
+    mesh, decay = ddpde.sphere(1.0, size=0.3), []
+    for count in (4, 8):
+        run = dynamic(problem, mesh, 0.5 / count, 2, count)
+        mean = run.mean()[:, 0]
+        decay.append(mean[-1] / mean[0] / np.exp(-0.5))
+        assert np.diff(run.history["free_energy"]).max() < 0
+    assert 0.0 < decay[1] - 1 < decay[0] - 1 < 0.05
+
+
+def test_an_l_shape_against_the_method_of_lines():
+    from dolfinx.mesh import refine
+
+    problem = Problem(
+        name="slope",
+        initial=GaussianLaw((-0.5, 1.0), (0.5, 0.5)),
+        potential=lambda theta: theta[:, 0] - 0.5 * theta[:, 1],
+        temperature=0.5,
+    )
+    mesh = ddpde.from_gmsh(Path(__file__).parents[2] / "meshes" / "l_shape.msh")
+    mesh.topology.create_entities(1)
+    exact = ddpde.solve(problem, mesh, times=[0.4], degree=3, rtol=1e-5)
+    run = dynamic(problem, refine(mesh)[0], 0.05, 2, 8)
+    assert abs(run.free_energy()[-1] - exact.free_energy()[-1]) < 2e-2
+    assert np.abs(run.mean()[-1] - exact.mean()[-1]).max() < 2e-2
