@@ -42,14 +42,22 @@ def groups(replicas: int) -> Sequence[int | slice]:
     return [slice(0, replicas)] if jax.default_backend() != "cpu" else list(range(replicas))
 
 
-def compiled(build: Callable[..., Callable[..., Any]], *parts: Any) -> Any:
-    """jax.jit of build(*parts), kept for the next call where all the parts are hashable."""
+def compiled(
+    build: Callable[..., Callable[..., Any]], *parts: Any, consumes: tuple[int, ...] = ()
+) -> Any:
+    """jax.jit of build(*parts), kept for the next call where all the parts are hashable.
+
+    consumes: arguments whose memory the result takes over. For large states memory that the system
+    has to hand out afresh at every call costs as much as many steps.
+    """
     try:
-        return _kept(build, *parts)
+        return _kept(build, consumes, *parts)
     except TypeError:
-        return jax.jit(build(*parts))
+        return jax.jit(build(*parts), donate_argnums=consumes)
 
 
 @lru_cache(maxsize=64)
-def _kept(build: Callable[..., Callable[..., Any]], *parts: Hashable) -> Any:
-    return jax.jit(build(*parts))
+def _kept(
+    build: Callable[..., Callable[..., Any]], consumes: tuple[int, ...], *parts: Hashable
+) -> Any:
+    return jax.jit(build(*parts), donate_argnums=consumes)

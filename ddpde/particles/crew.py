@@ -52,7 +52,8 @@ class Crew:
             self._keys = [keys[g] for g in self._groups]
             together = isinstance(self._groups[0], slice)
             begin = compiled(_initial, together, system, problem.initial, width, self._dtype)
-            self._move = compiled(_move, together, system, Terms.of(problem), batch)
+            terms = Terms.of(problem)
+            self._move = compiled(_move, together, system, terms, batch, consumes=(0,))
             clock = time.perf_counter()
             self._state = [begin(key) for key in self._keys]
             if start is not None:
@@ -61,7 +62,8 @@ class Crew:
                 states[:, :dim] = np.swapaxes(start, 1, 2)
                 self.states = states
             still = (np.uint32(0), np.uint32(0), np.zeros(length, self._dtype), *self._aid)
-            jax.block_until_ready(self._move(self._state[0], self._keys[0], *still))
+            self._state[0], _ = self._move(self._state[0], self._keys[0], *still)
+            jax.block_until_ready(self._state[0])
             self.compile = time.perf_counter() - clock
 
     @property
@@ -74,7 +76,8 @@ class Crew:
     @states.setter
     def states(self, value: np.ndarray) -> None:
         with precision(self._dtype):
-            self._state = [jax.numpy.asarray(value[g], self._dtype) for g in self._groups]
+            # copies: what the caller holds must not be moved on
+            self._state = [jax.numpy.array(value[g], self._dtype) for g in self._groups]
 
     def advance(self, first: int, steps: int, rates: np.ndarray) -> np.ndarray:
         """Make the steps first … first + steps − 1; whether each replica (R,) stayed finite."""
