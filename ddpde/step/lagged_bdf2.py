@@ -25,7 +25,7 @@ from ddpde.flow.vertices import VertexFlow
 from ddpde.step.descent import ALLOWED
 from ddpde.step.lagged import LaggedProximal
 
-_LONGEST = 2.0  # ratio of steps; BDF2 is stable below 1 + √2
+_LONGEST = 2.4  # ratio of steps; BDF2 is stable below 1 + √2
 _RUN_UP = (0.125, 0.125, 0.25, 0.5)  # parts of a first step
 _LACK = 1e-14  # mass that may lack, over all vertices, after extrapolation
 _MOST_RETURNS = 200
@@ -45,7 +45,7 @@ class _Past:
 class LaggedBdf2:
     """Implements `Proximal` with order 2.
 
-    The first step is made of shorter ones, and so is one longer than twice the last. Where the free
+    The first step is made of shorter ones, and so is one much longer than the last. Where the free
     energy would rise, the step is an ordinary one.
     """
 
@@ -63,11 +63,19 @@ class LaggedBdf2:
     def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
         """Densities (n,) after a time τ from u, of the same mass to rounding."""
         self.iterations = 0
-        if self._continues(u) and tau <= _LONGEST * self._past.tau:
-            return self._go(u, tau)
-        self._past = None
-        for part in _RUN_UP:
-            u = self._go(u, part * tau)
+        if not self._continues(u):
+            self._past = None
+        return self._to(u, tau)
+
+    def _to(self, u: np.ndarray, tau: float) -> np.ndarray:
+        """Several steps where one of τ would be the first, or too long after the last."""
+        past, parts = self._past, (1.0,)
+        if past is None:
+            parts = _RUN_UP
+        elif tau > _LONGEST * past.tau:
+            parts = (0.5, 0.5)
+        for part in parts:
+            u = self._to(u, part * tau) if past and part < 1.0 else self._go(u, part * tau)
         return u
 
     def _go(self, u: np.ndarray, tau: float) -> np.ndarray:

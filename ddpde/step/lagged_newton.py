@@ -22,22 +22,22 @@ from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
-from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.crowded import CrowdGraph
+from ddpde.step.lagged_linear import LaggedSystem, Linearised, ringed
 from ddpde.step.monotone import Graph, largest_density
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
+_LACK = 1e-13  # mass below zero
 _MOST_ITERATIONS = 40
 _PRESENT = 1e-10  # of the peak: less is a tail
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
 _MOST_CHANGE_CROWDED = 0.3
-_MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 
 
 class Found(NamedTuple):
@@ -70,11 +70,11 @@ class LaggedNewton:
     iterations = 0
 
     def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
-        # without entropy laws end somewhere, and a mean mobility would draw mass where none is
-        self._flow, self._upwind = flow, upwind or flow.temperature == 0
+        internal = flow.problem.internal
+        spreads = flow.temperature > 0 or (internal is not None and internal.smooth)
+        self._flow, self._upwind = flow, upwind or not spreads
         self._i, self._j = flow.local_pairs.T
-        self._low_rank = flow.energy.interacting
-        self._build_matrix()
+        self._systems = {kind: LaggedSystem(flow, frozen=kind) for kind in (False, True)}
 
     def solve(
         self,
@@ -118,24 +118,37 @@ class LaggedNewton:
             gap = np.abs(density - beside)
             if barrier:  # which is steep: P itself can be no more exact
                 gap = np.minimum(gap, density * np.abs(at.pressure - pressure))
-            off = np.array([np.abs(at.moved).sum(), m @ gap])
-            residual = float(sum_over_ranks(flow.comm, off).sum())
+            needed = ringed(flow, (density != 0) | (mu != 0))
+            off = np.abs(at.moved).sum() + (m * gap)[needed].sum()
+            residual = float(sum_over_ranks(flow.comm, np.array([off]))[0])
             if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
+                drained = self._drained(density, weights) if temperature == 0 else None
+                if drained is not None:
+                    weights, best = drained, np.inf
+                    continue
                 carried = tau * at.mobility * at.jump
                 return Found(density, phi, carried, iteration, residual)
             if not np.isfinite(residual):
                 break
             best = min(best, residual)
             along, across = graph.tangent(density, pressure)
-            step = self._newton(
-                along, across, at, tau, at.pressure - pressure, fixed is None, frozen
+            drift = tau * flow.transmissibility * at.jump
+            linear = Linearised(
+                along,
+                across,
+                moved=at.moved,
+                gap=at.pressure - pressure,
+                stiff=tau * flow.transmissibility * at.mobility,
+                by_first=drift * at.from_i,
+                by_second=drift * (1.0 - at.from_i),
+                f=at.f if fixed is None and flow.energy.interacting else None,
             )
-            if not flow.comm.allreduce(bool(np.isfinite(step).all()), MPI.LAND):
+            step, change = self._systems[frozen].solve(linear, needed)
+            fine = bool(np.isfinite(step).all() and np.isfinite(change).all())
+            if not flow.comm.allreduce(fine, MPI.LAND):
                 break
-            phi += np.clip(step[:, 1], -limit, limit)
-            density, pressure = graph.moved(
-                density, pressure, along * step[:, 0], across * step[:, 0]
-            )
+            phi += np.clip(change, -limit, limit)
+            density, pressure = graph.moved(density, pressure, along * step, across * step)
         raise SolverError(
             f"a JKO step of {tau:.3g} did not converge: residual {residual:.1e} after "
             f"{iteration} Newton iterations",
@@ -157,9 +170,9 @@ class LaggedNewton:
         return np.maximum(density, _TAIL * peak)
 
     def close(self) -> None:
-        """Free the matrix and its factors."""
-        for thing in (self._direct, self._matrix, self._x, self._b):
-            thing.destroy()
+        """Free matrices and their factors."""
+        for system in self._systems.values():
+            system.close()
 
     def _field(self, f: np.ndarray) -> np.ndarray:
         """F' (n,) of the law with the means f, without entropy and internal energy."""
@@ -176,10 +189,35 @@ class LaggedNewton:
         """How much of a pair's mobility (e,) is of the end the flux leaves: 0 where μ is smooth."""
         if self._upwind:
             return np.ones(len(self._i))
-        both = self._flow.shared(mu)
+        flow, both = self._flow, self._flow.shared(mu)
         a, b = both[self._i], both[self._j]
         present = np.minimum(a, b) > _PRESENT * peak
-        return np.divide(a - b, a + b, out=np.ones_like(a), where=present) ** 2
+        steep = np.divide(a - b, a + b, out=np.ones_like(a), where=present) ** 2
+        return steep if flow.temperature > 0 else steep * self._driven(mu)
+
+    def _driven(self, mu: np.ndarray) -> np.ndarray:
+        """How much of the force between the ends of a pair (e,) is not that of their pressures.
+
+        Pressure moves mass to where less is, and a mean mobility draws none where there is none.
+        """
+        flow = self._flow
+        pressure = Graph(0.0, flow.problem.internal, 1.0).pressure(mu)
+        parts = flow.shared(np.stack([self._field(flow.predictions(mu)), pressure], axis=1))
+        field, pressure = np.abs(parts[self._i] - parts[self._j]).T
+        both = field + pressure
+        return np.divide(field, both, out=np.zeros_like(both), where=both > 0)
+
+    def _drained(self, density: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
+        """Weights (e,) that are upwind around vertices of density < 0 too; None without such.
+
+        Without entropy laws end somewhere, and a mean mobility may draw mass where none is.
+        """
+        flow = self._flow
+        below = flow.shared(np.minimum(density, 0.0))
+        lack = -flow.masses @ below[: flow.size]
+        if sum_over_ranks(flow.comm, np.array([lack]))[0] <= _LACK:
+            return None
+        return np.where((below[self._i] < 0) | (below[self._j] < 0), 1.0, weights)
 
     def _residuals(
         self,
@@ -207,126 +245,3 @@ class LaggedNewton:
             pressure += 0.5 * tau * square / flow.masses
         moved = flow.masses * (density - mu) + divergence
         return _State(moved, pressure, jump, from_i, mobility, f)
-
-    def _build_matrix(self) -> None:
-        """Unknowns of a vertex: v, with δρ = along v, and δφ; rows: continuity, pressure.
-
-        So ordered, neither diagonal is ever zero.
-        """
-        flow = self._flow
-        i, j = 2 * flow.pairs.T
-        own = 2 * (flow.first + np.arange(flow.size))
-        rows, columns = [own, own + 1, own + 1], [own, own, own + 1]
-        for row in (i, j):
-            rows += [row, row, row, row, row + 1, row + 1]
-            columns += [i, j, i + 1, j + 1, i + 1, j + 1]
-        sizes = ((2 * flow.size, None), (2 * flow.size, None))
-        self._matrix = matrix = PETSc.Mat().createAIJ(sizes, comm=flow.comm)
-        index = PETSc.IntType
-        matrix.setPreallocationCOO(
-            np.concatenate(rows).astype(index), np.concatenate(columns).astype(index)
-        )
-        self._x, self._b = matrix.createVecs()
-        self._build_solver()
-
-    def _build_solver(self) -> None:
-        self._direct = ksp = PETSc.KSP().create(self._flow.comm)
-        ksp.setOperators(self._matrix)
-        ksp.setType("preonly")
-        pc = ksp.getPC()
-        pc.setType("lu")
-        pc.setFactorSolverType("mumps")
-        pc.setFactorSetUpSolverType()
-        pc.getFactorMatrix().setMumpsIcntl(14, _MORE_MEMORY)
-
-    def _newton(
-        self,
-        along: np.ndarray,
-        across: np.ndarray,
-        at: _State,
-        tau: float,
-        gap: np.ndarray,
-        varies: bool,
-        frozen: bool,
-    ) -> np.ndarray:
-        """(v, δφ) (n, 2) of  δ(continuity) = −moved,  across v − δP = gap.
-
-        Rows of continuity are divided by `along`, so that tails count as much as the bulk.
-        `varies`: F' does, with the density.
-        """
-        flow, m, i, j = self._flow, self._flow.masses, self._i, self._j
-        everywhere = flow.shared(along)
-        ratio = everywhere[j] / everywhere[i]
-        stiff = tau * flow.transmissibility * at.mobility
-        drift = tau * flow.transmissibility * at.jump
-        by_i, by_j = drift * at.from_i, drift * (1.0 - at.from_i)
-        with np.errstate(over="ignore"):  # seen to below
-            stiff_i, stiff_j = stiff / everywhere[i], stiff / everywhere[j]
-            first = -at.moved / along
-        values = [m, m * across, -m]
-        up_i, up_j = (0.0 * by_i, 0.0 * by_j) if frozen else (by_i, by_j)
-        values += [by_i, by_j * ratio, stiff_i, -stiff_i, -up_i, up_i]
-        values += [-by_i / ratio, -by_j, -stiff_j, stiff_j, -up_j, up_j]
-        right = np.stack([first, m * gap], axis=1)
-        fine = all(np.isfinite(part).all() for part in (*values, right))
-        if not flow.comm.allreduce(fine, MPI.LAND):
-            return np.full_like(right, np.nan)
-        self._matrix.setValuesCOO(np.concatenate(values))
-        self._direct.setOperators(self._matrix)
-        self._b.setArray(right.ravel())
-        try:
-            if varies and self._low_rank:
-                self._solve_low_rank(along, at.f)
-            else:
-                self._direct.solve(self._b, self._x)
-        except PETSc.Error:  # MUMPS gives a hopeless matrix up
-            self._x.set(np.nan)
-        if not np.isfinite(self._x.norm()):  # and is of no use afterwards
-            self._direct.destroy()
-            self._build_solver()
-        return self._x.getArray().reshape(-1, 2).copy()
-
-    def _solve_low_rank(self, along: np.ndarray, f: np.ndarray) -> None:
-        """Sparse plus low rank: GMRES needs about as many iterations as the network has directions
-        that matter; no dense matrix, no solve a feature."""
-        shell = PETSc.Mat().createPython(
-            self._matrix.getSizes(), _WithNetwork(self._flow, self._matrix, along, f)
-        )
-        shell.setUp()
-        ksp = PETSc.KSP().create(self._flow.comm)
-        ksp.setOperators(shell)
-        ksp.setType("gmres")
-        ksp.setGMRESRestart(60)
-        ksp.setTolerances(rtol=1e-10, atol=1e-300, max_it=60)
-        ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(_Direct(self._direct))
-        ksp.solve(self._b, self._x)
-        ksp.destroy()
-        shell.destroy()
-
-
-class _WithNetwork:
-    """The Newton matrix with the non-local part of F'."""
-
-    def __init__(
-        self, flow: VertexFlow, matrix: PETSc.Mat, along: np.ndarray, f: np.ndarray
-    ) -> None:
-        self._flow, self._matrix, self._along, self._f = flow, matrix, along, f
-
-    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        flow = self._flow
-        self._matrix.mult(x, y)
-        by = self._along * x.getArray(readonly=True)[::2]
-        change = flow.energy.dual_change(self._f, flow.predictions(by))
-        with y as array:
-            array[1::2] += flow.masses * flow.features.field(change)
-
-
-class _Direct:
-    """The sparse part's factorisation as preconditioner."""
-
-    def __init__(self, ksp: PETSc.KSP) -> None:
-        self._ksp = ksp
-
-    def apply(self, pc: PETSc.PC, b: PETSc.Vec, x: PETSc.Vec) -> None:
-        self._ksp.solve(b, x)

@@ -1,0 +1,248 @@
+"""The linear systems of Newton's method for lagged H⁻¹ movements: sparse, plus a network.
+
+Unknowns of a vertex are v, with δρ = along v on its curve of density against pressure, and δφ:
+
+    m along v + div(δM ∇φ) + div(M ∇δφ) = −moved,    across v − δP = gap,
+
+with τ in div. Rows of the first kind are divided by `along`, so that tails count as much as the
+bulk. δP = δφ + τ ∇φ·∇δφ − δF', but without its middle where the norm is frozen: there δφ can be
+eliminated, which leaves one unknown a vertex. Vertices far from the law are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from ddpde.comm import sum_over_ranks
+from ddpde.flow.vertices import VertexFlow
+
+_MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
+_AMD = 0  # MUMPS's number of an ordering that is quickly found
+_HALO = 4  # rings of vertices around those needed, for the law to move
+_SPARE = 0.4  # of those kept: where fewer are needed, the rest goes
+
+Extra = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """What the equations have at one iterate.
+
+    At the vertices (n,): along, across, moved, gap; of the pairs (e,): τ a times the mobility, and
+    the flux's derivatives by the densities of the first and the second end. f: the means of the
+    network's features, None where F' does not change.
+    """
+
+    along: np.ndarray
+    across: np.ndarray
+    moved: np.ndarray
+    gap: np.ndarray
+    stiff: np.ndarray
+    by_first: np.ndarray
+    by_second: np.ndarray
+    f: np.ndarray | None
+
+
+class LaggedSystem:
+    """Solves for (v, δφ), one factorisation a solve; symbolic work is done once a set of vertices.
+
+    frozen: with a norm that is not varied.
+    """
+
+    def __init__(self, flow: VertexFlow, *, frozen: bool = False) -> None:
+        self._flow, self._frozen, self._kinds = flow, frozen, 1 if frozen else 2
+        self._kept = np.zeros(flow.size, dtype=bool)
+        self._direct: _Direct | None = None
+
+    def solve(self, at: Linearised, needed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """v and δφ (n,), at the vertices `needed` (n,) and some around them; NaN on overflow."""
+        self._keep(needed)
+        assert self._direct is not None
+        flow, along = self._flow, self._flow.shared(at.along)
+        with np.errstate(over="ignore", invalid="ignore"):  # seen to by the solver
+            values, right = (self._eliminated if self._frozen else self._both)(at, along)
+        unknowns = np.repeat(self._kept, self._kinds)
+
+        def extra(x: np.ndarray) -> np.ndarray:
+            whole = np.zeros(len(unknowns))
+            whole[unknowns] = x
+            field = self._field_change(at, at.along * whole[:: self._kinds])
+            if self._frozen:
+                rows = self._divergence(at, field) / at.along
+            else:
+                rows = np.stack([np.zeros_like(field), flow.masses * field], axis=1).ravel()
+            return rows[unknowns]
+
+        x = np.zeros(len(unknowns))
+        x[unknowns] = self._direct.solve(
+            values, right.ravel()[unknowns], extra if at.f is not None else None
+        )
+        if not self._frozen:
+            return x[::2], np.where(self._kept, x[1::2], -at.gap)
+        change = at.across * x - at.gap
+        return x, change + self._field_change(at, at.along * x) if at.f is not None else change
+
+    def close(self) -> None:
+        """Free the matrix and its factors."""
+        if self._direct is not None:
+            self._direct.close()
+
+    def _both(self, at: Linearised, along: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Entries and right-hand side (n, 2); so ordered, neither diagonal is ever zero."""
+        m, (i, j) = self._flow.masses, self._flow.local_pairs.T
+        first, second, ratio = at.by_first, at.by_second, along[j] / along[i]
+        stiff_i, stiff_j = at.stiff / along[i], at.stiff / along[j]
+        values = [m, m * at.across, -m]
+        values += [first, second * ratio, stiff_i, -stiff_i, -first, first]
+        values += [-first / ratio, -second, -stiff_j, stiff_j, -second, second]
+        return values, np.stack([-at.moved / at.along, m * at.gap], axis=1)
+
+    def _eliminated(self, at: Linearised, along: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Entries and right-hand side (n,) with δφ = across v − gap."""
+        flow, (i, j) = self._flow, self._flow.local_pairs.T
+        across = flow.shared(at.across)
+        by_i = at.by_first * along[i] + at.stiff * across[i]
+        by_j = at.by_second * along[j] - at.stiff * across[j]
+        values = [flow.masses, by_i / along[i], by_j / along[i], -by_i / along[j], -by_j / along[j]]
+        return values, (self._divergence(at, at.gap) - at.moved) / at.along
+
+    def _divergence(self, at: Linearised, values: np.ndarray) -> np.ndarray:
+        """div(M ∇) of values (n,)."""
+        i, j = self._flow.local_pairs.T
+        around = self._flow.shared(values)
+        flux = at.stiff * (around[i] - around[j])
+        return self._flow.scattered(flux, -flux)
+
+    def _field_change(self, at: Linearised, by: np.ndarray) -> np.ndarray:
+        """δF' (n,) of the network, of densities changed by (n,)."""
+        flow = self._flow
+        return flow.features.field(flow.energy.dual_change(at.f, flow.predictions(by)))
+
+    def _keep(self, needed: np.ndarray) -> None:
+        """Have a matrix for the vertices needed (n,), and no more than few others."""
+        flow = self._flow
+        counts = [(needed & ~self._kept).sum(), needed.sum(), self._kept.sum()]
+        missing, wanted, kept = sum_over_ranks(flow.comm, np.array(counts, dtype=float))
+        if self._direct is not None and missing == 0 and wanted >= _SPARE * kept:
+            return
+        for _ in range(_HALO):
+            needed = ringed(flow, needed)
+        self.close()
+        self._kept = needed
+        count = int(needed.sum())
+        first = flow.comm.exscan(count) or 0
+        number = np.where(needed, first + np.cumsum(needed) - 1, -1.0)
+        number = self._kinds * flow.shared(number).astype(PETSc.IntType)  # < 0: left out
+        own, (i, j) = number[: flow.size], number[flow.local_pairs].T
+        if self._frozen:
+            rows, columns = [own, i, i, j, j], [own, i, j, i, j]
+        else:
+            rows, columns = [own, _next(own), _next(own)], [own, own, _next(own)]
+            for row in (i, j):
+                rows += [row, row, row, row, _next(row), _next(row)]
+                columns += [i, j, _next(i), _next(j), _next(i), _next(j)]
+        self._direct = _Direct(flow.comm, self._kinds * count, rows, columns)
+
+
+def ringed(flow: VertexFlow, chosen: np.ndarray) -> np.ndarray:
+    """The vertices chosen (n,) and their neighbours."""
+    i, j = flow.local_pairs.T
+    around = flow.shared(chosen.astype(float))
+    return chosen | (flow.scattered(around[j], around[i]) > 0)
+
+
+def _next(number: np.ndarray) -> np.ndarray:
+    return np.where(number < 0, number, number + 1)
+
+
+class _Direct:
+    """A sparse matrix of given entries, factorised; entries with an index < 0 are left out."""
+
+    def __init__(
+        self, comm: MPI.Comm, owned: int, rows: list[np.ndarray], columns: list[np.ndarray]
+    ) -> None:
+        self._comm = comm
+        self._matrix = matrix = PETSc.Mat().createAIJ(((owned, None), (owned, None)), comm=comm)
+        matrix.setPreallocationCOO(np.concatenate(rows), np.concatenate(columns))
+        self._x, self._b = matrix.createVecs()
+        self._factorise()
+
+    def _factorise(self) -> None:
+        self._ksp = ksp = PETSc.KSP().create(self._comm)
+        ksp.setOperators(self._matrix)
+        ksp.setType("preonly")
+        pc = ksp.getPC()
+        pc.setType("lu")
+        pc.setFactorSolverType("mumps")
+        pc.setFactorSetUpSolverType()
+        pc.getFactorMatrix().setMumpsIcntl(14, _MORE_MEMORY)
+        if self._comm.size == 1:
+            pc.getFactorMatrix().setMumpsIcntl(7, _AMD)
+
+    def solve(self, values: list[np.ndarray], right: np.ndarray, extra: Extra | None) -> np.ndarray:
+        """x with (matrix + extra) x = right; NaN where an entry is not finite, or x is not found."""
+        fine = all(np.isfinite(part).all() for part in (*values, right))
+        if not self._comm.allreduce(fine, MPI.LAND):
+            return np.full_like(right, np.nan)
+        self._matrix.setValuesCOO(np.concatenate(values))
+        self._ksp.setOperators(self._matrix)
+        self._b.setArray(right)
+        try:
+            if extra is None:
+                self._ksp.solve(self._b, self._x)
+            else:
+                self._iterate(extra)
+        except PETSc.Error:  # MUMPS gives a hopeless matrix up
+            self._x.set(np.nan)
+        if not np.isfinite(self._x.norm()):  # and is of no use afterwards
+            self._ksp.destroy()
+            self._factorise()
+        return self._x.getArray().copy()
+
+    def _iterate(self, extra: Extra) -> None:
+        """GMRES: it needs about as many iterations as a network has directions that matter; no
+        dense matrix, no solve a feature."""
+        shell = PETSc.Mat().createPython(self._matrix.getSizes(), _Sum(self._matrix, extra))
+        shell.setUp()
+        ksp = PETSc.KSP().create(self._comm)
+        ksp.setOperators(shell)
+        ksp.setType("gmres")
+        ksp.setGMRESRestart(60)
+        ksp.setTolerances(rtol=1e-10, atol=1e-300, max_it=60)
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(_Factors(self._ksp))
+        ksp.solve(self._b, self._x)
+        ksp.destroy()
+        shell.destroy()
+
+    def close(self) -> None:
+        """Free the matrix and its factors."""
+        for thing in (self._ksp, self._matrix, self._x, self._b):
+            thing.destroy()
+
+
+class _Sum:
+    """A sparse matrix and something more, as PETSc wants it."""
+
+    def __init__(self, matrix: PETSc.Mat, extra: Extra) -> None:
+        self._matrix, self._extra = matrix, extra
+
+    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        self._matrix.mult(x, y)
+        with y as array:
+            array += self._extra(x.getArray(readonly=True))
+
+
+class _Factors:
+    """The sparse part's factorisation as preconditioner."""
+
+    def __init__(self, ksp: PETSc.KSP) -> None:
+        self._ksp = ksp
+
+    def apply(self, pc: PETSc.PC, b: PETSc.Vec, x: PETSc.Vec) -> None:
+        self._ksp.solve(b, x)
