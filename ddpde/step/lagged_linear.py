@@ -185,7 +185,7 @@ class _Direct:
             pc.getFactorMatrix().setMumpsIcntl(7, _AMD)
 
     def solve(self, values: list[np.ndarray], right: np.ndarray, extra: Extra | None) -> np.ndarray:
-        """x with (matrix + extra) x = right; NaN where an entry is not finite, or x is not found."""
+        """x with (matrix + extra) x = right; NaN where there is none."""
         fine = all(np.isfinite(part).all() for part in (*values, right))
         if not self._comm.allreduce(fine, MPI.LAND):
             return np.full_like(right, np.nan)
