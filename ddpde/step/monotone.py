@@ -15,6 +15,7 @@ from ddpde.problem import Congestion, InternalEnergy
 _LINEAR = 0.9  # of ρ: as much decay is taken in ρ
 _DECAY = 30.0  # of log ρ in a Newton step
 _LEAST = -100.0  # log of the least density with an entropy
+_LEAST_COLD = -700.0  # and without, for arithmetic's sake
 _FLAT = 1e-130  # least slope dρ/du, in units of 1/c
 _MOST_ITERATIONS = 60
 
@@ -49,7 +50,9 @@ class Graph:
             return self._resolvent(u)
         if self._internal is None:
             return u / self.scale
-        return np.sign(u) * self._resolvent(np.abs(u))
+        density, there = np.zeros_like(u), u != 0
+        density[there] = np.sign(u[there]) * self._cold_resolvent(np.abs(u[there]))
+        return density
 
     def at(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(ρ, p) of densities."""
@@ -94,18 +97,26 @@ class Graph:
         more = np.where(grows, density + by, after)
         return more, np.where(grows, self.pressure(more), p)
 
+    def _cold_resolvent(self, u: np.ndarray) -> np.ndarray:
+        """ρ with c ρ + h'(ρ) = u > 0: log u is convex in log ρ for powers, and almost linear."""
+        y = np.log(u / self.scale)
+        for _ in range(_MOST_ITERATIONS):
+            density = np.exp(y)
+            total = self.scale * density + self._internal.derivative(density)
+            slope = self.scale * density + self._internal.pressure_slope(density)
+            new = np.maximum(y - np.log(total / u) * total / slope, _LEAST_COLD)
+            moved, y = np.abs(new - y).max(initial=0.0), new
+            if not moved > 1e-14 * (1 + np.abs(y).max(initial=0.0)):
+                break
+        return np.exp(y)
+
     def _resolvent(self, u: np.ndarray) -> np.ndarray:
         """exp y with c e^y + T (1 + y) + h'(e^y) = u: convex in y, Newton from above descends."""
         c, T = self.scale, self._T
-        if T > 0:
-            y = np.where(u - T <= T, u / T - 1.0, np.maximum(np.log(np.maximum(u - T, T) / c), 0.0))
-        else:
-            y = np.log(np.maximum(u, 1e-150) / c)
+        y = np.where(u - T <= T, u / T - 1.0, np.maximum(np.log(np.maximum(u - T, T) / c), 0.0))
         for _ in range(_MOST_ITERATIONS):
             density = np.exp(y)
-            value, slope = c * density - u, c * density
-            if T > 0:
-                value, slope = value + T * (1.0 + y), slope + T
+            value, slope = c * density + T * (1.0 + y) - u, c * density + T
             if self._internal is not None:
                 value = value + self._internal.derivative(density)
                 slope = slope + self._internal.pressure_slope(density)
@@ -113,4 +124,4 @@ class Graph:
             y = y - step
             if not np.abs(step).max(initial=0.0) > 1e-14 * (1 + np.abs(y).max(initial=0.0)):
                 break
-        return np.exp(np.maximum(y, _LEAST)) if T > 0 else np.where(u > 0, np.exp(y), 0.0)
+        return np.exp(np.maximum(y, _LEAST))
