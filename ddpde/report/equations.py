@@ -12,7 +12,7 @@ from ddpde.report.systems import system_equations
 
 _LOSS = {
     "Squared": ("ℓ(f, y) = (y − f)^2", "2 (f_ρ(x) − y)", "2 (f_N(x_k) − y_k)"),
-    "HalfSquared": ("ℓ(f, y) = ⅟12 (y − f)^2", "(f_ρ(x) − y)", "(f_N(x_k) − y_k)"),
+    "HalfSquared": ("ℓ(f, y) = ⅟⟨1⟩⟨2⟩ (y − f)^2", "(f_ρ(x) − y)", "(f_N(x_k) − y_k)"),
     "Logistic": (
         "ℓ(f, y) = log(1 + e^⟨−y f⟩)",
         "⅟⟨−y⟩⟨1 + e^⟨y f_ρ(x)⟩⟩",
@@ -135,12 +135,13 @@ def _flow(content: Content, terms: Terms, radial: bool) -> Equation:
     drift = "∂_r (ρ̄ ∂_r F′[ρ̄](r))" if radial else "∇·(ρ ∇F′[ρ])"
     right = drift + " + T ∆ρ" * (terms.temperature and not radial)
     right += " + ∆P(ρ)" * terms.internal
-    right += " + ⅟⟨ξ(t)⟩⟨2⟩ ∑_⟨ij⟩ ∂_i ∂_j (Σ_ij ρ)" * terms.noise
+    rate = "ξ(t)" if terms.schedule else "1"
+    right += f" + ⅟⟨{rate}⟩⟨2⟩ ∑_⟨i j⟩ ∂_i ∂_j (Σ_⟨i j⟩ ρ)" * terms.noise
     if terms.birth_death:
         slope = "F_T^′" if terms.temperature or terms.internal else "F′"
         mean = "" if terms.unnormalised else f" − ∫ {slope}[{law}] d {law}"
         right += f" − α {law} (⟨{slope}[{law}]⟩{mean})"
-    if terms.schedule or terms.noise:
+    if terms.schedule:
         right = f"ξ(t) {{{right}}}" if right != drift else f"ξ(t) {right}"
     if radial:
         words = (

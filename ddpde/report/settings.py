@@ -28,11 +28,11 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
     if summary["cross_check"]:
         out.append(("Second discretisation", _solution(summary["cross_check"])))
     if summary["case"]["particles"] and summary["particles"]:
-        out.append(("Networks", _networks(summary)))
+        out.append((content.systems.capitalize(), _networks(summary)))
     names = {
         "reference_rtol": "PDE against reference, relative",
         "cross_check_rtol": "second discretisation against reference, relative",
-        "level": "probability of a false alarm against the networks",
+        "level": f"probability of a false alarm against the {content.systems}",
         "w1_over_floor": "W₁ over its floor",
         "w1_tolerance": "W₁ that always passes",
         "limit": "Limit of the particles",

@@ -212,7 +212,9 @@ def _means(content: Content) -> Table | None:
     note = "The error of the PDE’s means is not measured by itself"
     note += "; the second method shows its size." if cross else "."
     if comparison is not None:
-        note += " Networks: ± the half width of the 95 % interval over replicas."
+        note += (
+            f" {content.systems.capitalize()}: ± the half width of the 95 % interval over replicas."
+        )
     return Table("Means", head, rows, note)
 
 

@@ -143,6 +143,13 @@ def test_each_system_has_its_own_equation(made, system, there, words):
     assert "α" in change.math and "doubled" in change.words and "α" not in step.math
 
 
+def test_half_of_a_square_is_a_half(planar):
+    content = folder_of.read(planar)
+    content.summary["case"]["loss"] = "HalfSquared"
+    energy = equations.equations(content)[1].math
+    assert "<mfrac><mrow><mn>1</mn></mrow><mrow><mn>2</mn></mrow></mfrac>" in energy
+
+
 def test_validation_on_real_data(planar):
     page = page_of(planar)
     assert page.figures == {"laws", "risk", "gaps", "distances", "decision", "budget"}
