@@ -50,7 +50,7 @@ def test_a_line(method, name, tau):
 @pytest.mark.parametrize("tau", STEPS)
 @pytest.mark.parametrize("method", [name for name in JKO_METHODS if "quantile" not in name])
 def test_the_plane(method, tau):
-    cells = 10 if method == "jko-dynamic" else 24
+    cells = 16 if method == "jko-dynamic" else 24
     mesh = ddpde.box((-6, -6), (6, 6), cells=(cells, cells))
     # without noise long steps narrow the law below the heat kernel's width: refused
     for T in (0.5, 1.0) if method == "jko-entropic" and tau >= 1 else (0.0, 0.5, 1.0):
