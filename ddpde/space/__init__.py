@@ -22,6 +22,7 @@ from ddpde.space.quadrature import CellQuadrature
 from ddpde.space.screened import ScreenedPoisson
 from ddpde.space.shapes import annulus, ball, disc, sphere, torus
 from ddpde.space.signed import signed
+from ddpde.space.slabs import Slabs
 from ddpde.space.spaces import Space
 from ddpde.space.tensor import TensorGrid, tensor_grid
 
@@ -35,6 +36,7 @@ __all__ = [
     "PointLoads",
     "Recipe",
     "ScreenedPoisson",
+    "Slabs",
     "Space",
     "TensorGrid",
     "adaptive_mesh",

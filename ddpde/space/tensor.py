@@ -103,9 +103,9 @@ def along(matrix: np.ndarray, array: np.ndarray, axis: int) -> np.ndarray:
     """Apply a matrix to one axis of an array."""
     if axis == array.ndim - 1:
         return array @ matrix.T
-    head = array.shape[:axis]
-    flat = array.reshape(*head, array.shape[axis], -1)
-    return np.matmul(matrix, flat).reshape(*head, len(matrix), *array.shape[axis + 1 :])
+    head, tail = array.shape[:axis], array.shape[axis + 1 :]
+    flat = array.reshape(*head, array.shape[axis], int(np.prod(tail)))
+    return np.matmul(matrix, flat).reshape(*head, len(matrix), *tail)
 
 
 def line_projection(old: np.ndarray, new: np.ndarray, degree: int) -> np.ndarray:
