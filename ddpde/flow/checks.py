@@ -41,8 +41,10 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
             )
 
 
-def check_uncrowded(problem: Problem) -> None:
-    """For methods that need an internal energy with a derivative; ProblemError."""
+def check_moves(problem: Problem) -> None:
+    """For methods without birth and death that need a differentiable energy; ProblemError."""
+    if problem.birth_death > 0:
+        raise ProblemError("these JKO steps have no birth and death", 'use method = "jko"')
     if problem.internal is not None and not problem.internal.smooth:
         raise ProblemError(
             "these JKO steps have no largest density", 'use method = "jko" or "jko-entropic"'

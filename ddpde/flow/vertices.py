@@ -46,9 +46,10 @@ class VertexFlow:
         self, problem: Problem, mesh: dmesh.Mesh, degree: int = 1, tolerance: float = TOLERANCE
     ) -> None:
         check_mesh(problem, mesh)
-        if problem.birth_death > 0 or any(problem.periods):
-            what = "periodic coordinates" if any(problem.periods) else "birth and death"
-            raise ProblemError(f"lagged JKO steps have no {what}", "use another method")
+        if any(problem.periods):
+            raise ProblemError(
+                "lagged JKO steps have no periodic coordinates", "use another method"
+            )
         self.problem, self.mesh, self.comm = problem, mesh, mesh.comm
         self.temperature = problem.temperature
         self.cell = mesh.topology.cell_name()

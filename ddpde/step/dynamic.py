@@ -6,7 +6,7 @@ import numpy as np
 
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
-from ddpde.flow.checks import check_uncrowded
+from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.dynamic_newton import DynamicNewton
 
@@ -20,7 +20,7 @@ class DynamicProximal:
     iterations, residual = 0, 0.0
 
     def __init__(self, flow: VertexFlow, inner_steps: int = INNER_STEPS) -> None:
-        check_uncrowded(flow.problem)
+        check_moves(flow.problem)
         self._flow, self._newton = flow, DynamicNewton(flow, inner_steps)
 
     def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:

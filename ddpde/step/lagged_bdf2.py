@@ -20,7 +20,7 @@ import numpy as np
 from mpi4py import MPI
 
 from ddpde.comm import sum_over_ranks
-from ddpde.flow.checks import check_uncrowded
+from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.descent import ALLOWED
 from ddpde.step.lagged import LaggedProximal
@@ -52,7 +52,7 @@ class LaggedBdf2:
     iterations = 0
 
     def __init__(self, flow: VertexFlow) -> None:
-        check_uncrowded(flow.problem)
+        check_moves(flow.problem)
         self._flow, self._step = flow, LaggedProximal(flow)
         self._past: _Past | None = None
 

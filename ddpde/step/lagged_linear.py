@@ -7,6 +7,9 @@ Unknowns of a vertex are v, with δρ = along v on its curve of density against 
 with τ in div. Rows of the first kind are divided by `along`, so that tails count as much as the
 bulk. δP = δφ + τ ∇φ·∇δφ − δF', but without its middle where the norm is frozen: there δφ can be
 eliminated, which leaves one unknown a vertex. Vertices far from the law are left out.
+
+Birth and death add m ρ g to the first rows and g²/(2 rate) to P, g = rate (φ − c), c the mean of φ
+over ρ: the change of c couples all vertices, and is taken in as a network is.
 """
 
 from __future__ import annotations
@@ -46,6 +49,16 @@ class Linearised:
     by_first: np.ndarray
     by_second: np.ndarray
     f: np.ndarray | None
+    reaction: Reaction | None = None
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """Birth and death: α τ; g, which −ρ g is added by; ρ (n,)."""
+
+    rate: float
+    growth: np.ndarray
+    density: np.ndarray
 
 
 class LaggedSystem:
@@ -71,6 +84,8 @@ class LaggedSystem:
         def extra(x: np.ndarray) -> np.ndarray:
             whole = np.zeros(len(unknowns))
             whole[unknowns] = x
+            if at.reaction is not None:
+                return self._with_reaction(at, whole.reshape(-1, 2)).ravel()[unknowns]
             field = self._field_change(at, at.along * whole[:: self._kinds])
             if self._frozen:
                 rows = self._divergence(at, field) / at.along
@@ -80,7 +95,9 @@ class LaggedSystem:
 
         x = np.zeros(len(unknowns))
         x[unknowns] = self._direct.solve(
-            values, right.ravel()[unknowns], extra if at.f is not None else None
+            values,
+            right.ravel()[unknowns],
+            extra if at.f is not None or at.reaction is not None else None,
         )
         if not self._frozen:
             return x[::2], np.where(self._kept, x[1::2], -at.gap)
@@ -100,7 +117,24 @@ class LaggedSystem:
         values = [m, m * at.across, -m]
         values += [first, second * ratio, stiff_i, -stiff_i, -first, first]
         values += [-first / ratio, -second, -stiff_j, stiff_j, -second, second]
+        if at.reaction is not None:
+            more = 1.0 + at.reaction.growth
+            values[0], values[2] = values[0] * more, values[2] * more
+            values.append(at.reaction.rate * m * at.reaction.density / at.along)
         return values, np.stack([-at.moved / at.along, m * at.gap], axis=1)
+
+    def _with_reaction(self, at: Linearised, x: np.ndarray) -> np.ndarray:
+        """What the network and the change of c add to the rows (n, 2) of (v, δφ) (n, 2)."""
+        m, born = self._flow.masses, at.reaction
+        assert born is not None
+        by = at.along * x[:, 0]
+        weighted = by * born.growth / born.rate + born.density * x[:, 1]
+        change, mass = sum_over_ranks(self._flow.comm, np.array([m @ weighted, m @ born.density]))
+        mean = change / mass
+        rows = np.stack([-born.rate * m * born.density / at.along, m * born.growth], axis=1) * mean
+        if at.f is not None:
+            rows[:, 1] += m * self._field_change(at, by)
+        return rows
 
     def _eliminated(self, at: Linearised, along: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Entries and right-hand side (n,) with δφ = across v − gap."""
@@ -146,6 +180,8 @@ class LaggedSystem:
             for row in (i, j):
                 rows += [row, row, row, row, _next(row), _next(row)]
                 columns += [i, j, _next(i), _next(j), _next(i), _next(j)]
+            if flow.problem.birth_death > 0:
+                rows, columns = [*rows, own], [*columns, _next(own)]
         self._direct = _Direct(flow.comm, self._kinds * count, rows, columns)
 
 
@@ -197,7 +233,8 @@ class _Direct:
                 self._ksp.solve(self._b, self._x)
             else:
                 self._iterate(extra)
-        except PETSc.Error:  # MUMPS gives a hopeless matrix up
+        except PETSc.Error:  # MUMPS gives a hopeless matrix up, and leaves its vectors locked
+            self._x, self._b = self._matrix.createVecs()
             self._x.set(np.nan)
         if not np.isfinite(self._x.norm()):  # and is of no use afterwards
             self._ksp.destroy()

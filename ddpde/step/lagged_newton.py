@@ -27,7 +27,7 @@ from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.crowded import CrowdGraph
-from ddpde.step.lagged_linear import LaggedSystem, Linearised, ringed
+from ddpde.step.lagged_linear import LaggedSystem, Linearised, Reaction, ringed
 from ddpde.step.monotone import Graph, largest_density
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
@@ -62,6 +62,7 @@ class _State:
     from_i: np.ndarray
     mobility: np.ndarray
     f: np.ndarray
+    reaction: Reaction | None
 
 
 class LaggedNewton:
@@ -142,6 +143,7 @@ class LaggedNewton:
                 by_first=drift * at.from_i,
                 by_second=drift * (1.0 - at.from_i),
                 f=at.f if fixed is None and flow.energy.interacting else None,
+                reaction=at.reaction,
             )
             step, change = self._systems[frozen].solve(linear, needed)
             fine = bool(np.isfinite(step).all() and np.isfinite(change).all())
@@ -244,4 +246,18 @@ class LaggedNewton:
         if not frozen:
             pressure += 0.5 * tau * square / flow.masses
         moved = flow.masses * (density - mu) + divergence
-        return _State(moved, pressure, jump, from_i, mobility, f)
+        reaction = self._reaction(density, phi, tau)
+        if reaction is not None:
+            moved += flow.masses * density * reaction.growth
+            pressure += 0.5 * reaction.growth**2 / reaction.rate
+        return _State(moved, pressure, jump, from_i, mobility, f, reaction)
+
+    def _reaction(self, density: np.ndarray, phi: np.ndarray, tau: float) -> Reaction | None:
+        """Birth and death: mass changes by −τ α ρ (φ − c), c the mean of φ, where it has to cost
+        τ α/2 ∫ ρ (φ − c)²: the largest value over φ and the least over c."""
+        flow, rate = self._flow, tau * self._flow.problem.birth_death
+        if rate == 0:
+            return None
+        carried = flow.masses * density
+        first, mass = sum_over_ranks(flow.comm, np.array([carried @ phi, carried.sum()]))
+        return Reaction(rate, rate * (phi - first / mass), density)

@@ -1,11 +1,15 @@
-"""JKO steps on meshes: crowds below a largest density."""
+"""Lagged JKO steps: crowds below a largest density, birth and death."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import ddpde
 from ddpde.errors import ProblemError
 from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem.catalogue import erf_teacher
 from ddpde.problem.internal import Congestion
 
 
@@ -28,9 +32,8 @@ def keeps_below(run):
 
 def test_crowd_on_a_line_tends_to_quantile_steps():
     problem = crowd((1.0,), (0.5,))
-    mesh = ddpde.interval(-3, 3, cells=48)
-    run = ddpde.solve(problem, mesh, times=[0.5], method="jko-quantile", dt=0.0125, degree=3)
-    energy, mean = run.free_energy()[-1], run.mean()[-1, 0]
+    # `jko-quantile`, 48 cells of degree 3, dt = 0.0125
+    energy, mean = 0.23649839, 0.60837262
     gaps = []
     for cells, tau in ((100, 0.1), (200, 0.05)):
         mesh = ddpde.interval(-3, 3, cells=cells)
@@ -56,3 +59,72 @@ def test_methods_without_a_largest_density(method):
     mesh = ddpde.interval(-3, 3, cells=20)
     with pytest.raises(ProblemError, match="no largest density"):
         ddpde.solve(crowd((0.0,), (0.5,)), mesh, times=[0.1], method=method, dt=0.1)
+
+
+def relaxing(rate):
+    """To N(0, 1), by transport, diffusion and birth and death."""
+    return Problem(
+        name="relaxing",
+        initial=GaussianLaw((1.0,), (0.5,)),
+        potential=lambda theta: 0.5 * theta[:, 0] ** 2,
+        temperature=1.0,
+        birth_death=rate,
+    )
+
+
+def test_birth_and_death_against_the_flow_of_gaussians():
+    """s' = 2 − 2s + α s (1 − s), m' = −m − α m s (FACTS 8.6): of first order in τ."""
+    exact = solve_ivp(
+        lambda t, y: [2 - 2 * y[0] + y[0] * (1 - y[0]), -y[1] - y[1] * y[0]],
+        (0, 0.5),
+        [0.25, 1.0],
+        rtol=1e-10,
+    ).y[:, -1]
+    mesh = ddpde.interval(-6, 6, cells=300)
+    found = []
+    for count in (40, 80, 160):
+        run = ddpde.solve(relaxing(1.0), mesh, times=[0.5], method="jko", dt=0.5 / count)
+        x, masses = run.laws[-1].points(4)
+        mean = masses @ x[:, 0]
+        found.append([masses @ (x[:, 0] - mean) ** 2, mean])
+        assert np.abs(run.history["mass"] - 1).max() < 1e-12
+        assert np.diff(run.history["free_energy"]).max() < 0
+    slope = np.log2(np.divide(np.subtract(found[1], found[0]), np.subtract(found[2], found[1])))
+    assert np.all(np.abs(slope - 1.0) < 0.1), slope
+    assert np.all(np.abs(2 * np.array(found[2]) - found[1] - exact) < 1e-3)
+
+
+@pytest.mark.parametrize("temperature", (0.0, 0.1))
+def test_birth_and_death_against_the_method_of_lines(temperature):
+    """A network: what is born follows its risk."""
+    problem = replace(erf_teacher(temperature, ridge=0.1), birth_death=2.0)
+    mesh = ddpde.interval(-3, 4, cells=64)
+    exact = ddpde.solve(problem, mesh, times=[0.3], degree=3, rtol=1e-6).free_energy()[-1]
+    mesh, gaps = ddpde.interval(-3, 4, cells=280), []
+    for tau in (0.03, 0.015, 0.0075):
+        run = ddpde.solve(problem, mesh, times=[0.3], method="jko", dt=tau)
+        gaps.append(run.free_energy()[-1] - exact)
+        assert np.diff(run.history["free_energy"]).max() < 0
+    # upwind at temperature 0: what is left there is the mesh's
+    slope = np.log2((gaps[0] - gaps[1]) / (gaps[1] - gaps[2]))
+    assert abs(slope - 1.0) < 0.15, slope
+    assert abs(2 * gaps[2] - gaps[1]) < (1e-3 if temperature == 0 else 1e-4)
+
+
+@pytest.mark.parametrize("tau", (1e-4, 1e-2, 1.0, 10.0))
+def test_birth_and_death_keep_mass_sign_and_descent(tau):
+    for T in (0.0, 0.01, 1.0):
+        problem = replace(erf_teacher(T, ridge=0.1), birth_death=1.0)
+        mesh = ddpde.interval(-5, 5, cells=100)
+        run = ddpde.solve(problem, mesh, times=[3 * tau], method="jko-upwind", dt=tau)
+        assert np.abs(run.history["mass"] - 1).max() < 1e-12
+        assert run.history["minimum"].min() >= 0
+        assert np.diff(run.history["free_energy"]).max() <= 1e-10
+
+
+@pytest.mark.parametrize("method", ("jko-bdf2", "jko-dynamic"))
+def test_methods_without_birth_and_death(method):
+    with pytest.raises(ProblemError, match="no birth"):
+        ddpde.solve(
+            relaxing(1.0), ddpde.interval(-6, 6, cells=50), times=[0.1], method=method, dt=0.1
+        )

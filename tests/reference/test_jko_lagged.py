@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import ddpde
-from ddpde.errors import ProblemError
 from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
 from ddpde.problem.classics import porous_medium
@@ -153,10 +152,3 @@ def test_newton_iterations_do_not_grow_with_the_mesh():
         counts.append(run.history["iterations"][1:].mean())
     assert max(counts) <= 8
     assert counts[-1] <= counts[0] + 2
-
-
-def test_what_it_has_not():
-    law = GaussianLaw((0.0,), (0.5,))
-    problem = Problem(name="p", initial=law, potential=lambda x: x[:, 0], birth_death=1.0)
-    with pytest.raises(ProblemError, match="birth"):
-        ddpde.solve(problem, ddpde.interval(-3, 3, cells=30), times=[0.1], method="jko", dt=0.1)
