@@ -22,7 +22,7 @@ import numpy as np
 from ddpde.errors import ProblemError
 from ddpde.particles.forces import Terms, external_force, network_force
 from ddpde.particles.randomness import SAMPLING, minibatches
-from ddpde.particles.recursion import Advance
+from ddpde.particles.recursion import Advance, Chunk
 from ddpde.particles.systems import System, node_count, refuse
 from ddpde.problem import DataSet, InitialLaw, Problem
 
@@ -109,15 +109,8 @@ class Conic(System):
         growth = self.alpha
         assert growth is not None
 
-        def run(
-            state: jax.Array,
-            key: jax.Array,
-            first: jax.Array,
-            steps: jax.Array,
-            rates: jax.Array,
-            step_size: jax.Array,
-            path: Any,
-        ) -> tuple[jax.Array, jax.Array]:
+        def run(state: jax.Array, key: jax.Array, chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+            first, steps, rates, *_ = chunk
             dtype = state.dtype
             signs = jnp.asarray(self._signs(state.shape[1], dtype))
             if nodes is not None:

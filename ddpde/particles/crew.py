@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +13,7 @@ from ddpde.particles.backend import compiled, cores, groups, precision
 from ddpde.particles.forces import Terms
 from ddpde.particles.meanfield import LawPath
 from ddpde.particles.randomness import replica_keys
+from ddpde.particles.recursion import Advance, Chunk
 from ddpde.particles.systems import System
 from ddpde.problem import InitialLaw, Problem
 
@@ -61,8 +61,8 @@ class Crew:
                 states = self.states
                 states[:, :dim] = np.swapaxes(start, 1, 2)
                 self.states = states
-            still = (np.uint32(0), np.uint32(0), np.zeros(length, self._dtype), *self._aid)
-            self._state[0], _ = self._move(self._state[0], self._keys[0], *still)
+            still = Chunk(np.uint32(0), np.uint32(0), np.zeros(length, self._dtype), *self._aid)
+            self._state[0], _ = self._move(self._state[0], self._keys[0], still)
             jax.block_until_ready(self._state[0])
             self.compile = time.perf_counter() - clock
 
@@ -83,11 +83,11 @@ class Crew:
         """Make the steps first … first + steps − 1; whether each replica (R,) stayed finite."""
         padded = np.zeros(self.length, self._dtype)
         padded[:steps] = rates
+        chunk = Chunk(np.uint32(first), np.uint32(steps), padded, *self._aid)
 
         def one(state: jax.Array, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
             with precision(self._dtype):
-                counters = np.uint32(first), np.uint32(steps)
-                state, finite = self._move(state, key, *counters, padded, *self._aid)
+                state, finite = self._move(state, key, chunk)
                 return state, np.atleast_1d(finite)  # waits for the result, in this thread
 
         if not self._groups:
@@ -103,6 +103,6 @@ def _initial(together: bool, system: System, law: InitialLaw, width: int, dtype:
     return jax.vmap(initial) if together else initial
 
 
-def _move(together: bool, system: System, terms: Terms, batch: int) -> Callable[..., Any]:
+def _move(together: bool, system: System, terms: Terms, batch: int) -> Advance:
     move = system.advance(terms, batch)
-    return jax.vmap(move, in_axes=(0, 0, None, None, None, None, None)) if together else move
+    return jax.vmap(move, in_axes=(0, 0, None)) if together else move

@@ -15,7 +15,7 @@ from jax.experimental.ode import odeint
 from ddpde.errors import ProblemError
 from ddpde.particles.forces import Terms, external_force, network_force
 from ddpde.particles.meanfield import at
-from ddpde.particles.recursion import Advance
+from ddpde.particles.recursion import Advance, Chunk
 from ddpde.particles.systems import System, node_count, refuse
 from ddpde.problem import Problem
 
@@ -65,15 +65,9 @@ class GradientFlow(System):
 
 
 def _fixed(velocity: Callable[..., jax.Array]) -> Advance:
-    def run(
-        theta: jax.Array,
-        key: jax.Array,
-        first: jax.Array,
-        steps: jax.Array,
-        rates: jax.Array,
-        step_size: jax.Array,
-        path: Any,
-    ) -> tuple[jax.Array, jax.Array]:
+    def run(theta: jax.Array, key: jax.Array, chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+        first, steps, rates, step_size, path = chunk
+
         def step(j: jax.Array, theta: jax.Array) -> jax.Array:
             s, t = rates[j], (first + j).astype(theta.dtype) * step_size
             law = [at(path, t + c * step_size) for c in (0.0, 0.5, 1.0)]
@@ -90,12 +84,11 @@ def _fixed(velocity: Callable[..., jax.Array]) -> Advance:
 
 
 def _adaptive(velocity: Callable[..., jax.Array], rtol: float) -> Advance:
-    def run(
-        theta: jax.Array, key: Any, first: Any, steps: Any, rates: jax.Array, step: Any, path: Any
-    ) -> tuple[jax.Array, jax.Array]:
-        span = jnp.stack([jnp.zeros((), theta.dtype), rates.sum()])
+    def run(theta: jax.Array, key: jax.Array, chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+        whole = chunk.rates.sum()
+        span = jnp.stack([jnp.zeros((), theta.dtype), whole])
         end = odeint(lambda t, _: velocity(t), theta, span, rtol=rtol, atol=rtol, mxstep=100_000)[1]
-        theta = jnp.where(rates.sum() > 0, end, theta)
+        theta = jnp.where(whole > 0, end, theta)
         return theta, jnp.isfinite(theta).all()
 
     return run

@@ -10,7 +10,7 @@ loss and no other term this is Mei et al. 2018, noisy SGD: with T = 2τ/D the no
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,23 @@ from ddpde.particles.randomness import (
     step_keys,
 )
 
-Advance = Callable[..., tuple[jax.Array, jax.Array]]
+
+class Chunk(NamedTuple):
+    """The steps k = first … first + steps − 1 of sizes s_k = rates[k − first].
+
+    rates (length,), filled up with zeros; step_size: ε; path: a given law over time
+    (`LawPath.arrays`), or None.
+    """
+
+    first: jax.Array
+    steps: jax.Array
+    rates: jax.Array
+    step_size: jax.Array
+    path: Any
+
+
+# (θ (D, N), key, chunk) -> (θ, all finite?): makes the steps of one replica
+Advance = Callable[[jax.Array, jax.Array, Chunk], tuple[jax.Array, jax.Array]]
 # of a network: (j, θ (D, N), rate, cloud) -> s_k F' (N,) and s_k ∇F' (D, N) of its part
 Force = Callable[[jax.Array, jax.Array, jax.Array, Cloud | None], tuple[jax.Array, jax.Array]]
 
@@ -37,22 +53,12 @@ Force = Callable[[jax.Array, jax.Array, jax.Array, Cloud | None], tuple[jax.Arra
 def advance(terms: Terms, forces: Callable[..., Force], reinjection: Reinjection | None) -> Advance:
     """A function that makes up to `length` steps of one replica.
 
-    (theta (D, N), key, first, steps, rates (length,), step_size, path) -> (theta, all finite?):
-    makes the steps k = first … first + steps − 1 with s_k = rates[k − first]. `path` is a given
-    law over time (`LawPath.arrays`), or None.
     `forces(key, first, length, dtype, step_size)` prepares the network's part; what it draws
     together for the chunk stands in front of the loop.
     """
 
-    def run(
-        theta: jax.Array,
-        key: jax.Array,
-        first: jax.Array,
-        steps: jax.Array,
-        rates: jax.Array,
-        step_size: jax.Array,
-        path: Any,
-    ) -> tuple[jax.Array, jax.Array]:
+    def run(theta: jax.Array, key: jax.Array, chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+        first, steps, rates, step_size, path = chunk
         force = forces(key, first, len(rates), theta.dtype, step_size)
         noise_key, birth_key = (jax.random.fold_in(key, s) for s in (NOISE, BIRTH))
 

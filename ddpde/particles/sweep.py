@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from ddpde.particles.forces import Terms
 from ddpde.particles.randomness import NOISE, minibatches
+from ddpde.particles.recursion import Advance, Chunk
 from ddpde.problem import Unit
 
 ENTRIES = 2**20  # particles × samples in one block: 4 MB in float32
@@ -29,23 +30,14 @@ ENTRIES = 2**20  # particles × samples in one block: 4 MB in float32
 Parts = tuple[jax.Array, ...]
 
 
-def sweep(
-    terms: Terms, sampling: str, batch: int, general: Callable[..., Any]
-) -> Callable[..., Any]:
+def sweep(terms: Terms, sampling: str, batch: int, general: Advance) -> Advance:
     """See `ddpde.particles.recursion.advance`; `general` takes over where a law is given."""
     unit, data = terms.network
 
-    def run(
-        theta: jax.Array,
-        key: jax.Array,
-        first: jax.Array,
-        steps: jax.Array,
-        rates: jax.Array,
-        step_size: jax.Array,
-        path: Any,
-    ) -> tuple[jax.Array, jax.Array]:
+    def run(theta: jax.Array, key: jax.Array, chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+        first, steps, rates, _, path = chunk
         if path is not None:
-            return general(theta, key, first, steps, rates, step_size, path)
+            return general(theta, key, chunk)
         dim, width = theta.shape
         blocks = _blocks(width, batch)
         x, y = minibatches(data, sampling, key, first, len(rates), batch, theta.dtype)
