@@ -5,7 +5,7 @@ Projection and scales come from the training part alone; the held-out part is `t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,7 @@ def digits_pca(
     σ = tanh(⟨w, x⟩ [+ b]), labels ±1; the projection and its scale come from the training
     part alone, the held-out part is `test_data`.
     """
+    parameters = dict(locals())  # every argument, for the report
     from sklearn.datasets import load_digits
 
     first, second = classes
@@ -42,27 +43,7 @@ def digits_pca(
     chosen = np.isin(digit, classes)
     labels = np.where(digit[chosen] == first, 1.0, -1.0)
     train, test = _projected(pixels[chosen], labels, 2, False, True, test_fraction, split_seed)
-    unit = RidgeUnit(tanh, input_dim=2, bias=bias)
-    return Problem(
-        name="digits_pca",
-        unit=unit,
-        data=train,
-        test_data=test,
-        initial=GaussianLaw.isotropic(unit.dim, std),
-        loss=LOSSES[loss],
-        temperature=temperature,
-        ridge=ridge,
-        parameters={
-            "classes": list(classes),
-            "bias": bias,
-            "temperature": temperature,
-            "ridge": ridge,
-            "std": std,
-            "loss": loss,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        },
-    )
+    return _problem("digits_pca", train, test, parameters | {"classes": list(classes)})
 
 
 def tabular_pca(
@@ -84,6 +65,7 @@ def tabular_pca(
     are +1 for positive_class, else −1; diabetes' target is standardised on the training part,
     and halved: a mean of bounded units reaches (−1, 1).
     """
+    parameters = dict(locals())  # every argument, for the report
     from sklearn import datasets
 
     load = {
@@ -109,29 +91,27 @@ def tabular_pca(
     if regression:
         mean, scale = train.y.mean(), 2.0 * train.y.std()
         train, test = (DataSet(part.x, (part.y - mean) / scale) for part in (train, test))
-    unit = RidgeUnit(tanh, input_dim=components, bias=bias, output_weight=output_weight)
+    return _problem("tabular_pca", train, test, parameters)
+
+
+def _problem(name: str, train: DataSet, test: DataSet, parameters: dict[str, Any]) -> Problem:
+    """σ = [a] tanh(⟨w, x⟩ [+ b]) on the training part, with the arguments of a builder."""
+    unit = RidgeUnit(
+        tanh,
+        input_dim=train.input_dim,
+        bias=parameters["bias"],
+        output_weight=parameters.get("output_weight", False),
+    )
     return Problem(
-        name="tabular_pca",
+        name=name,
         unit=unit,
         data=train,
         test_data=test,
-        initial=GaussianLaw.isotropic(unit.dim, std),
-        loss=LOSSES[loss],
-        temperature=temperature,
-        ridge=ridge,
-        parameters={
-            "dataset": dataset,
-            "components": components,
-            "bias": bias,
-            "output_weight": output_weight,
-            "positive_class": positive_class,
-            "temperature": temperature,
-            "ridge": ridge,
-            "std": std,
-            "loss": loss,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        },
+        initial=GaussianLaw.isotropic(unit.dim, parameters["std"]),
+        loss=LOSSES[parameters["loss"]],
+        temperature=parameters["temperature"],
+        ridge=parameters["ridge"],
+        parameters=parameters,
     )
 
 
