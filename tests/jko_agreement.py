@@ -65,8 +65,7 @@ def compared(case, t_end: float, methods) -> Iterator[tuple[str, list[float]]]:
     start, end = reference.risk()
     for name in methods:
         exact = name.startswith("jko-quantile")
-        lagged = name in ("jko", "jko-upwind")
-        if (exact and problem.mesh_dim > 1) or (lagged and problem.temperature == 0):
+        if exact and problem.mesh_dim > 1:
             continue
         cells, settings = box[2] if exact else fine, {}
         if name == "jko-dynamic":  # centred at temperature 0, and the dearest

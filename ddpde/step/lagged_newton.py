@@ -114,8 +114,9 @@ class LaggedNewton:
             limit = max(limit, _MOST_CHANGE_CROWDED)
         for iteration in range(_MOST_ITERATIONS):
             self.iterations = iteration
-            at = self._residuals(mu, density, phi, tau, weights, fixed, frozen)
-            beside = graph.point(graph.scale * density + at.pressure)[0]
+            with np.errstate(over="ignore", invalid="ignore"):  # seen to by the residual
+                at = self._residuals(mu, density, phi, tau, weights, fixed, frozen)
+                beside = graph.point(graph.scale * density + at.pressure)[0]
             gap = np.abs(density - beside)
             if barrier:  # which is steep: P itself can be no more exact
                 gap = np.minimum(gap, density * np.abs(at.pressure - pressure))
