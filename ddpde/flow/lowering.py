@@ -15,6 +15,7 @@ moved by less than its error. The idea is that of Abgrall's entropy correction (
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -43,10 +44,14 @@ class Lowering:
         potential: Callable[[np.ndarray], np.ndarray],
         energy: Callable[[np.ndarray], float],
     ) -> None:
-        self._space, self._limiter = space, limiter
+        self._space, self._problem, self._limiter = space, problem, limiter
         self._potential, self._energy = potential, energy
+
+    @cached_property
+    def _reaction(self) -> BirthDeath:
+        """Made when first needed: most runs never do."""
         # the entropy's own rule, at whose points the limited law is positive
-        self._reaction = BirthDeath(space, problem, 2 * space.degree + 2)
+        return BirthDeath(self._space, self._problem, 2 * self._space.degree + 2)
 
     def __call__(self, u: np.ndarray, goal: float) -> tuple[np.ndarray, float] | None:
         """A law of a free energy of no more than `goal`, but for rounding, and this energy.
