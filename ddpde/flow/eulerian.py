@@ -26,6 +26,9 @@ from ddpde.space import Law, Space, bounding_box, end_facets, gather, tensor_gri
 
 _WORKSPACE = {1: 100, 2: 120, 3: 220}  # numbers that all else takes for an unknown, by dimension
 _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
+# the same where a pressure has a front: it stands on both sides of it, and limiting it at every
+# step moves mass outwards (L1 errors 1.5 to 3 times as large, twice the steps)
+_BESIDE_A_FRONT = 1e-2
 
 
 class EulerianFlow:
@@ -146,10 +149,11 @@ class EulerianFlow:
     def stabilise(self, u: PETSc.Vec) -> bool:
         coefficients = self.coefficients(u)
         values, weights = coefficients @ self._basis.T, self._rule.weights
-        # what is negative is amplified by the entropy's part of birth and death, and beside a
-        # front, where a pressure has no diffusion to damp it, it grows until the energy rises
-        sensitive = self.birth_death is not None or self.pressure is not None
-        allowed = 0.0 if sensitive else _NEGLIGIBLE
+        allowed = _NEGLIGIBLE
+        if self.birth_death is not None:
+            allowed = 0.0  # the entropy's part of birth and death amplifies what is negative
+        elif self.pressure is not None:
+            allowed = _BESIDE_A_FRONT
         if self._limiter.negative_mass(values, weights) <= allowed:
             return False
         limited = self._limiter(coefficients)
