@@ -124,8 +124,8 @@ def _predictable(reader: Reader, plan: ParticlePlan, problem: Problem, fixed: bo
     path = "particles.fluctuations"
     if not fixed:
         reader.say(path, 'needs space = "eulerian" in [solver] or [cross_check]')
-    if problem.birth_death or problem.internal is not None:
-        reader.say(path, "not known with birth and death or an internal energy")
+    if problem.internal is not None:
+        reader.say(path, "not known with an internal energy")
     if isinstance(plan.system, Diffusion) or getattr(plan.system, "noise", "common") != "common":
         reader.say(path, "not known for independent gradient noise")
     if problem.reduction is not None:

@@ -8,8 +8,10 @@ While a law u(s) is on its way, a small change ω of it follows
 
     −∂_s g = −∇F'·∇g − Σ_m S_m ∂²G_m ∫ ∇g·∇S_m du + T Δg .
 
-Here g lives in the density's space and everything is the exact transpose of the discrete flow,
-its upwind directions held; diffusion is its own transpose.
+Birth and death at the rate α (T = 0) add −α (V − V̄)(g − ḡ) − α Σ_m S_m ∂²G_m ∫ (g − ḡ) S_m du
+to the right, V = F'[u] and bars for means over u. Here g lives in the density's space and
+everything is the exact transpose of the discrete flow, its upwind directions held; diffusion is its
+own transpose.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ class Adjoint:
     """
 
     def __init__(self, flow: EulerianFlow) -> None:
-        if flow.birth_death is not None:
+        if flow.birth_death is not None and flow.temperature > 0:
             raise ProblemError(
-                "the linearised flow with birth and death is not available", "set birth_death = 0"
+                "the linearised flow with birth and death at temperature > 0 is not available: "
+                "no system of N particles has it",
+                "set temperature = 0, or birth_death = 0",
             )
         self._flow, space = flow, flow.space
         rule = space.quadrature(3 * space.degree)
@@ -43,9 +47,9 @@ class Adjoint:
         """Linearise around the law with coefficients u (n_cells, nd)."""
         flow = self._flow
         self._u = flow.with_ghosts(u).copy()
+        self._owned = self._u[: flow.space.n_cells]
         self._f = flow.predictions(u)
-        if flow.energy.interacting:
-            flow.steer(self._f)
+        self._potential = flow.steer(self._f)
 
     def transport(self, g: np.ndarray) -> np.ndarray:
         """−∂_s g without diffusion (K, n_cells, nd)."""
@@ -55,14 +59,20 @@ class Adjoint:
         flow = self._flow
         v = flow.with_ghosts(g)
         moments = flow.upwind.transposed(v)
+        if flow.birth_death is not None:
+            moments += flow.birth_death.transposed(self._owned, self._potential, g)[0]
         if flow.energy.interacting:
-            response = flow.energy.dual_change(self._f, self._slope(v))
+            response = flow.energy.dual_change(self._f, self._slope(g))
             moments += flow.space.potential_moments(flow.features.field(response))
         return flow.space.divide_by_mass(moments)
 
-    def _slope(self, v: np.ndarray) -> np.ndarray:
-        """−∫ ∇g·∇S_m du (M,)."""
-        return self._flow.features.predictions(self._flow.upwind.by_potential(self._u, v))
+    def _slope(self, g: np.ndarray) -> np.ndarray:
+        """−∫ ∇g·∇S_m du − α ∫ (g − ḡ) S_m du (M,): how ∫ g du changes with the potential."""
+        flow = self._flow
+        load = flow.upwind.by_potential(self._u, flow.with_ghosts(g))
+        if flow.birth_death is not None:
+            load = load + flow.birth_death.transposed(self._owned, self._potential, g)[1]
+        return flow.features.predictions(load)
 
     def mean(self, g: np.ndarray) -> np.ndarray:
         """∫ g du (K,)."""
@@ -90,9 +100,14 @@ class Adjoint:
 
     def sampling(self, g: np.ndarray) -> np.ndarray:
         """Covariance (K, K) over one sample (x, y) of ∫ ∇g·∇_θ(∂ℓ σ(x; θ)) du: the noise of SGD,
-        the same for all neurons."""
-        slopes = np.stack([self._slope(self._flow.with_ghosts(function)) for function in g])
+        the same for all neurons, in their births and deaths too."""
+        slopes = np.stack([self._slope(function) for function in g])
         return self._flow.energy.sampling_covariance(self._f, slopes)
+
+    def births(self, g: np.ndarray) -> np.ndarray:
+        """What births and deaths add, N particles' covariance times N (K, K)."""
+        assert self._flow.birth_death is not None
+        return self._flow.birth_death.noise(self._owned, self._potential, g)
 
     def risk_variation(self) -> np.ndarray:
         """∂ℓ(f, y)·σ integrated over the data (n_cells, nd): what first changes the risk."""

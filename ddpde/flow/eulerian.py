@@ -142,6 +142,8 @@ class EulerianFlow:
 
     def steer(self, f: np.ndarray) -> np.ndarray:
         """Let mass flow along −∇F' of the means f; F' at the nodes (n_nodes,), without entropy."""
+        if not self.energy.interacting:
+            return self._r
         potential = self.features.field(self.energy.dual(f)) + self._r
         self.upwind.set_potential(potential)
         return potential

@@ -47,8 +47,7 @@ class BirthDeath:
 
     def _variation(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """At the rule's points (n_cells, q): masses, and F_T' without its mean."""
-        density = u @ self._basis.T
-        variation = potential[self._dofs] @ self._shape.T
+        density, variation = self._at_points(u, potential)
         if self._temperature > 0:
             # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
             variation = variation + self._temperature * np.log(np.maximum(density, 1e-290))
@@ -61,3 +60,46 @@ class BirthDeath:
             )
             variation = variation - first / mass
         return masses, variation
+
+    def transposed(
+        self, u: np.ndarray, potential: np.ndarray, g: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of ∫ g times the reaction the derivative by the density, as moments (n_cells, nd), and by
+        F' at the nodes, (n_nodes,), ghost nodes with this rank's part. Without entropy, mass
+        conserved:
+
+            −α (V − V̄)(g − ḡ) ,    −α ρ (g − ḡ) .
+        """
+        density, variation = self._at_points(u, potential)
+        values, masses = g @ self._basis.T, self._rule.weights * density
+        excess, apart = self._centred(masses, np.stack([variation, values]))
+        by_density = -self._rate * ((self._rule.weights * excess * apart) @ self._basis)
+        parts = -self._rate * ((masses * apart) @ self._shape)
+        return by_density, np.bincount(self._dofs.ravel(), parts.ravel(), len(potential))
+
+    def noise(self, u: np.ndarray, potential: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """N times the rate at which births and deaths of N particles add to the covariance of the
+        means of g (K, n_cells, nd): (K, K), over s.
+
+        A particle dies or is doubled at the rate α |V − V̄|, and one chosen uniformly is doubled or
+        dies for it: ∫ α |V − V̄| {(g − ḡ)² + Var g} dρ.
+        """
+        density, variation = self._at_points(u, potential)
+        masses = self._rule.weights * density
+        excess, *apart = self._centred(masses, np.stack([variation, *(g @ self._basis.T)]))
+        rates = self._rate * np.abs(excess) * masses
+        functions = np.reshape(apart, (len(g), -1))
+        sums = [(functions * m.ravel()) @ functions.T for m in (rates, masses)]
+        total = sum_over_ranks(self._comm, np.array([rates.sum(), *np.ravel(sums)]))
+        events, (own, uniform) = total[0], total[1:].reshape(2, len(g), len(g))
+        return own + events * uniform
+
+    def _at_points(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Density and F' at the points of the rule (n_cells, q)."""
+        return u @ self._basis.T, potential[self._dofs] @ self._shape.T
+
+    def _centred(self, masses: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values (K, n_cells, q) less their means over the law."""
+        sums = np.array([masses.sum(), *(values * masses).sum(axis=(1, 2))])
+        mass, *firsts = sum_over_ranks(self._comm, sums)
+        return values - np.reshape(firsts, (-1, 1, 1)) / mass

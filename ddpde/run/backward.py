@@ -121,11 +121,13 @@ class Backward:
         return g, self._adjoint.mean(g)
 
     def _noise(self) -> np.ndarray:
-        """What diffusion and SGD add at this time (2, K, K)."""
+        """What is the neurons' own, and what SGD adds at this time (2, K, K)."""
         g = self._functions(self.state)
         out = np.zeros((2, len(g), len(g)))
         if self.temperature > 0:
-            out[0] = self._adjoint.dirichlet(g)
+            out[0] = 2 * self.temperature * self._adjoint.dirichlet(g)
+        if self._flow.birth_death is not None:
+            out[0] += self._adjoint.births(g)
         if self._flow.energy.sampled:
             out[1] = self._adjoint.sampling(g)
         return out

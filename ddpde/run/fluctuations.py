@@ -6,6 +6,7 @@ independent draws, and noise feeds it. For an observable χ at time t let g solv
 equation (`flow.adjoint`) backwards from g(t) = χ. Then, s = ∫ ξ dt,
 
     N Var ∫χ dμ^N_t → Var_{μ₀}(g(0)) + 2T ∫₀ᵗ ∫|∇g|² dμ ds                (independent neurons)
+      + ∫₀ᵗ ∫ α|V − V̄| {(g − ḡ)² + Var_μ(g)} dμ ds                       (births and deaths)
       + N (ε/B) ∫₀ᵗ ξ Var_{(x,y)} [ ∂ℓ ∫ ∇g·∇_θ σ(x; ·) dμ ] ds            (batches of SGD)
 
 Each batch of B samples moves all neurons at once, so that the last part of Var ∫χ dμ^N does not
@@ -40,7 +41,8 @@ RISK = "risk"
 class Fluctuations:
     """Covariances (n_times, K, K) of K observables, in the order of `names`.
 
-    initial, diffusion: of √N (∫χ dμ^N − ∫χ dμ), from the initial draws and from the temperature.
+    initial, diffusion: of √N (∫χ dμ^N − ∫χ dμ), from the initial draws and from the temperature, or
+    from births and deaths, in steps so short that at most one happens in each.
     sgd: of ∫χ dμ^N itself, in units of ε/B, step size over batch; nan where ξ is not finite, None
     for reduced problems, whose features are not single samples. The risk counts to first order in
     ω.
@@ -109,7 +111,8 @@ def fluctuations(
     an output time, in which each observable takes a few times the work of the flow itself, and
     memory for the state at every step.
 
-    Raises ProblemError for birth and death, or where there is nothing to observe.
+    Raises ProblemError for birth and death at temperature > 0, or where there is nothing to
+    observe.
     """
     outputs = output_times(times, None)
     clock = Clock(problem.schedule)
@@ -144,7 +147,7 @@ def fluctuations(
         names=names,
         times=outputs,
         initial=initial,
-        diffusion=2 * problem.temperature * diffusion,
+        diffusion=diffusion,
         sgd=sgd if flow.energy.sampled else None,
         _space=flow.space,
         _influence=influence,

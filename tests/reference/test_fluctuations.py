@@ -1,5 +1,7 @@
 """Predicted fluctuations of N neurons: closed forms, the discrete transpose, and replicas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -147,6 +149,17 @@ def test_initial_neurons_carried_along():
         (erf_teacher(temperature=0.01, ridge=0.02), ddpde.interval(-2, 4, cells=20)),
         (digits_pca(), ddpde.box([-3, -3], [3, 3], cells=[6, 5])),
         (digits_pca(), ddpde.box([-3, -3], [3, 3], cells=[4, 3], cell="triangle")),
+        (replace(erf_teacher(), birth_death=3.0), ddpde.interval(-2, 4, cells=9)),
+        (
+            Problem(
+                name="birth and death",
+                potential=half_square,
+                interaction=attraction,
+                birth_death=2.0,
+                initial=GaussianLaw((0.5,), (0.5,)),
+            ),
+            ddpde.interval(-3, 4, cells=9),
+        ),
     ],
 )
 def test_adjoint_is_the_transpose_of_the_discrete_flow(problem, mesh):
@@ -218,9 +231,37 @@ def test_what_cannot_be_known_is_refused():
         ddpde.fluctuations(erf_teacher(), mesh, times=[0.1], inputs=np.zeros(3))
 
 
-def test_birth_and_death_is_refused():
+def test_births_and_deaths_make_noise():
+    """1000 systems of 40 particles: a variance has a relative error of 4.5 %, the prediction one of
+    some per cent, at this width and step."""
+    from ddpde.particles import train
+
     problem = Problem(
-        name="b", initial=GaussianLaw((0.0,), (0.5,)), potential=half_square, birth_death=1.0
+        name="births", initial=GaussianLaw((0.5,), (0.6,)), potential=half_square, birth_death=3.0
+    )
+    found = ddpde.fluctuations(
+        problem,
+        ddpde.interval(-5, 5, cells=30),
+        times=[0.5],
+        observables={"mean": first, "square": first_squared},
+        rtol=1e-6,
+    )
+    theta = train(problem, 40, replicas=1000, step_size=0.01, times=[0.5], seed=0).theta[0, ..., 0]
+    measured = 40 * np.array([theta.mean(axis=1).var(), (theta**2).mean(axis=1).var()])
+    predicted = 40 * found.variance(40)[-1]
+    assert measured == pytest.approx(predicted, rel=0.15)
+    # a third to a half of it are births and deaths: without them it would not do
+    births = np.einsum("kk->k", found.diffusion[-1])
+    assert (births > 0.3 * predicted).all()
+
+
+def test_birth_and_death_of_hot_particles_is_refused():
+    problem = Problem(
+        name="b",
+        initial=GaussianLaw((0.0,), (0.5,)),
+        potential=half_square,
+        birth_death=1.0,
+        temperature=0.1,
     )
     with pytest.raises(ProblemError, match="birth"):
         ddpde.fluctuations(
