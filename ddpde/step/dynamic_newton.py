@@ -16,7 +16,8 @@ The conditions of optimality are continuity and the equation of Hamilton and Jac
 
 ρ_k s_k = ε > 0 is followed to ε → 0 by Mehrotra's predictor and corrector (SIAM J. Optim. 2,
 1992); with temperature ρ_K moves on its curve of density against pressure instead. M is the mean
-of both ends' densities; with temperature, in tails and where μ is steep, that of the upper end.
+of both ends' densities; with temperature, in tails and where μ is steep, that of the end that the
+flux leaves.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scipy import sparse
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
+from ddpde.step.mobility import upwinding
 from ddpde.step.monotone import Graph
 from ddpde.step.path_matrix import PathMatrix
 
@@ -39,7 +41,7 @@ _GAP = 5e-12  # energy that the barrier may cost
 _MOST_ITERATIONS = 100
 _TO_THE_WALL = 0.998  # part of the way to ρ = 0 or s = 0 that a step may take
 _START = 0.1  # ε at first
-_PRESENT, _TAIL = 1e-10, 1e-12  # of the peak: less is a tail; where the first guess ends
+_TAIL = 1e-12  # of the peak: where the first guess ends
 _PIVOTS = (1e-8, 1e-2)  # of the factorisation: few; where those do not do, many
 
 
@@ -223,14 +225,18 @@ class DynamicNewton:
         return scale or 1.0 / peak
 
     def _upwinding(self, mu: np.ndarray, peak: float) -> np.ndarray:
-        """How much of a pair's mobility (e, 1) is that of its upper end: 0 where μ is smooth."""
-        if self._upwind or (self._K == 1 and self._flow.temperature == 0):
+        """How much of a pair's mobility (e, 1) is of the end the flux leaves.
+
+        Without entropy the barrier keeps mass from being drawn where none is; one inner step is
+        the lagged movement there as well.
+        """
+        flow = self._flow
+        spreads = flow.temperature > 0 or flow.problem.internal is not None
+        if self._upwind or (self._K == 1 and not spreads):
             return np.ones((len(self._i), 1))
-        if self._flow.temperature == 0:  # a barrier keeps mass from being drawn where none is
+        if flow.temperature == 0 and self._K > 1:
             return np.zeros((len(self._i), 1))
-        both = self._flow.shared(mu)
-        a, b = both[self._i, None], both[self._j, None]
-        return np.where(np.minimum(a, b) > _PRESENT * peak, ((a - b) / (a + b)) ** 2, 1.0)
+        return upwinding(flow, mu, peak)[:, None]
 
     def _residuals(
         self, mu: np.ndarray, path: _Path, inner: np.ndarray, upwind: np.ndarray

@@ -28,13 +28,13 @@ from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.crowded import CrowdGraph
 from ddpde.step.lagged_linear import LaggedSystem, Linearised, Reaction, ringed
+from ddpde.step.mobility import upwinding
 from ddpde.step.monotone import Graph, largest_density
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
 _LACK = 1e-13  # mass below zero
 _MOST_ITERATIONS = 40
-_PRESENT = 1e-10  # of the peak: less is a tail
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
 _MOST_CHANGE_CROWDED = 0.3
@@ -107,7 +107,8 @@ class LaggedNewton:
         )
         density, pressure = graph.at(density)
         fixed = self._field(flow.predictions(mu)) if cold else None
-        weights = np.ones(len(self._i)) if upwind else self._upwinding(mu, peak)
+        everywhere = upwind or self._upwind
+        weights = np.ones(len(self._i)) if everywhere else upwinding(flow, mu, peak)
         # with a logarithm φ overshoots where ρ does
         limit, best = _MOST_CHANGE * temperature or np.inf, np.inf
         if barrier:
@@ -187,28 +188,6 @@ class LaggedNewton:
         if internal is not None and internal.smooth:
             scale += float(internal.pressure_slope(np.float64(peak))) / peak
         return scale or 1.0 / peak
-
-    def _upwinding(self, mu: np.ndarray, peak: float) -> np.ndarray:
-        """How much of a pair's mobility (e,) is of the end the flux leaves: 0 where μ is smooth."""
-        if self._upwind:
-            return np.ones(len(self._i))
-        flow, both = self._flow, self._flow.shared(mu)
-        a, b = both[self._i], both[self._j]
-        present = np.minimum(a, b) > _PRESENT * peak
-        steep = np.divide(a - b, a + b, out=np.ones_like(a), where=present) ** 2
-        return steep if flow.temperature > 0 else steep * self._driven(mu)
-
-    def _driven(self, mu: np.ndarray) -> np.ndarray:
-        """How much of the force between the ends of a pair (e,) is not that of their pressures.
-
-        Pressure moves mass to where less is, and a mean mobility draws none where there is none.
-        """
-        flow = self._flow
-        pressure = Graph(0.0, flow.problem.internal, 1.0).pressure(mu)
-        parts = flow.shared(np.stack([self._field(flow.predictions(mu)), pressure], axis=1))
-        field, pressure = np.abs(parts[self._i] - parts[self._j]).T
-        both = field + pressure
-        return np.divide(field, both, out=np.zeros_like(both), where=both > 0)
 
     def _drained(self, density: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
         """Weights (e,) that are upwind around vertices of density < 0 too; None without such.
