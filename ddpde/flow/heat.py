@@ -23,6 +23,7 @@ from ddpde.space.quadrature import CellQuadrature, tabulate
 
 _STAGES = 4  # implicit solves for one application of the kernel
 _OBTUSE = 0.01  # of A's diagonal: as much may face obtuse angles, and is left out
+_SMALL = 50_000  # vertices of all ranks that every rank may have
 _SAME = 1e-9  # of the extent: coordinates nearer than that are one
 
 
@@ -147,12 +148,20 @@ def heat_semigroup(vertices: Vertices) -> Heat:
 
 
 class ImplicitHeat:
-    """(I + t/k M⁻¹A)⁻ᵏ on any mesh: k solves with one factorisation."""
+    """(I + t/k M⁻¹A)⁻ᵏ on any mesh: k solves with one factorisation.
+
+    On several ranks each has the whole of a small mesh: k solves take one message then, not one
+    for every front of the factors.
+    """
 
     def __init__(self, vertices: Vertices) -> None:
         self._vertices = vertices
         self._time = -1.0
         self._ksp: PETSc.KSP | None = None
+        comm, (first, end) = vertices.comm, vertices.map.local_range
+        self._whole = comm.size > 1 and vertices.map.size_global <= _SMALL
+        self._own = slice(first, end) if self._whole else slice(None)
+        self._masses = self._gathered(vertices.masses)
 
     def set_time(self, t: float) -> None:
         if t == self._time:
@@ -160,8 +169,10 @@ class ImplicitHeat:
         self.close()
         self._time = t
         matrix = self._vertices.matrix(self._vertices.masses, t / _STAGES)
+        if self._whole:
+            matrix = self._copied(matrix)
         self._x, self._b = matrix.createVecs()
-        self._ksp = ksp = PETSc.KSP().create(self._vertices.comm)
+        self._ksp = ksp = PETSc.KSP().create(matrix.comm)
         ksp.setType("preonly")
         ksp.setOperators(matrix)
         ksp.getPC().setType("lu")
@@ -171,9 +182,9 @@ class ImplicitHeat:
 
     def __call__(self, density: np.ndarray) -> np.ndarray:
         assert self._ksp is not None
-        out = density
+        out = self._gathered(density)
         for _ in range(_STAGES):
-            self._b.setArray(self._vertices.masses * out)
+            self._b.setArray(self._masses * out)
             self._ksp.solve(self._b, self._x)
             if self._ksp.getConvergedReason() < 0:
                 raise SolverError(
@@ -182,7 +193,21 @@ class ImplicitHeat:
                     "take a mesh of better shape",
                 )
             out = self._x.getArray().copy()
-        return np.maximum(out, 0.0)
+        return np.maximum(out[self._own], 0.0)
+
+    def _gathered(self, values: np.ndarray) -> np.ndarray:
+        """All ranks' values one after another, as vertices are numbered, where each has all."""
+        return np.concatenate(self._vertices.comm.allgather(values)) if self._whole else values
+
+    def _copied(self, matrix: PETSc.Mat) -> PETSc.Mat:
+        """The whole matrix on this rank alone."""
+        starts, columns, values = matrix.getValuesCSR()
+        matrix.destroy()
+        sizes = self._gathered(np.diff(starts))
+        rows = np.concatenate([[0], np.cumsum(sizes)]).astype(starts.dtype)
+        csr = (rows, self._gathered(columns), self._gathered(values))
+        n = len(sizes)
+        return PETSc.Mat().createAIJ((n, n), csr=csr, comm=PETSc.COMM_SELF)
 
     def close(self) -> None:
         if self._ksp is not None:

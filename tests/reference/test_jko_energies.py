@@ -1,4 +1,4 @@
-"""Lagged JKO steps: crowds below a largest density, birth and death."""
+"""JKO steps with more than entropy and potentials: crowds, birth and death, non-local energies."""
 
 from dataclasses import replace
 
@@ -8,9 +8,11 @@ from scipy.integrate import solve_ivp
 
 import ddpde
 from ddpde.errors import ProblemError
-from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem import GaussianLaw, Logistic, Problem
 from ddpde.problem.catalogue import erf_teacher
+from ddpde.problem.classics import quadratic_interaction
 from ddpde.problem.internal import Congestion
+from ddpde.step import JKO_METHODS
 
 
 def crowd(mean, std):
@@ -128,3 +130,26 @@ def test_methods_without_birth_and_death(method):
         ddpde.solve(
             relaxing(1.0), ddpde.interval(-6, 6, cells=50), times=[0.1], method=method, dt=0.1
         )
+
+
+@pytest.fixture(scope="module")
+def nonlocal_problems():
+    """Problems with what the method of lines finds at t = ½, and how far a step of 0.1 may be."""
+    found = []
+    for problem, bound in (
+        (quadratic_interaction(), 0.013),
+        (replace(erf_teacher(0.05, ridge=0.1), loss=Logistic()), 4e-4),
+    ):
+        mesh = ddpde.interval(-5, 6, cells=40)
+        run = ddpde.solve(problem, mesh, times=[0.5], degree=4, rtol=1e-6)
+        found.append((problem, run.free_energy()[-1], bound))
+    return found
+
+
+@pytest.mark.parametrize("method", JKO_METHODS)
+def test_interactions_and_a_logistic_risk(method, nonlocal_problems):
+    for problem, exact, bound in nonlocal_problems:
+        mesh = ddpde.interval(-5, 6, cells=16 if "quantile" in method else 160)
+        run = ddpde.solve(problem, mesh, times=[0.5], degree=4, method=method, dt=0.1)
+        assert abs(run.free_energy()[-1] - exact) < bound
+        assert np.diff(run.history["free_energy"]).max() < 0
