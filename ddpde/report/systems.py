@@ -92,7 +92,8 @@ def _exact(terms: Terms, recursion: bool) -> Equation:
     kind = "Langevin dynamics" if terms.temperature else "The gradient flow"
     words = f"{kind} of N particles{whole}"
     words += ", Bᵢ independent Brownian motions" * terms.temperature
-    return Equation(display(text), f"{words}; in steps of length ε (Euler–Maruyama).")
+    method = "Euler–Maruyama" if terms.temperature else "Euler"
+    return Equation(display(text), f"{words}; in steps of length ε ({method}).")
 
 
 def _diffusion(terms: Terms, options: dict[str, str]) -> Equation:
@@ -111,6 +112,7 @@ def _diffusion(terms: Terms, options: dict[str, str]) -> Equation:
         else "the Brownian motions Bᵢ are independent, every unit has its own"
     )
     words = f"SGD’s noise in continuous time (c = {short(float(options['scale']))}): {who}. "
+    words += "The covariance of the noise above is c times this Σ. " * terms.noise
     return Equation(display(text), words + "In steps of length ε (Euler–Maruyama).")
 
 

@@ -242,7 +242,7 @@ def _unit(unit: Any) -> str:
 def _function(function: Any) -> str:
     """A potential or an interaction by the first line of its own description."""
     lines = (function.__doc__ or "").strip().splitlines()
-    text = re.sub(r"^[VW] = | \(n(, m)?\).*", "", lines[0]).rstrip(".") if lines else ""
+    text = re.sub(r"^[VW] = | \(n(,|, m)?\).*", "", lines[0]).rstrip(".") if lines else ""
     return text.replace("'", "′") if 0 < len(text) < 80 else "given by a function"
 
 
