@@ -27,6 +27,7 @@ from ddpde.errors import MeshError, ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.problem import Problem
 from ddpde.space import Law, gather
+from ddpde.space.periodic import NEAR, Periods, across
 from ddpde.space.quadrature import CellQuadrature, jacobian_determinant, legendre, tabulate
 
 _OBTUSE = 0.01  # of all transmissibilities: as much may face obtuse angles, and is left out
@@ -46,26 +47,33 @@ class VertexFlow:
         self, problem: Problem, mesh: dmesh.Mesh, degree: int = 1, tolerance: float = TOLERANCE
     ) -> None:
         check_mesh(problem, mesh)
-        if any(problem.periods):
+        if any(problem.periods) and mesh.comm.size > 1:
             raise ProblemError(
-                "lagged JKO steps have no periodic coordinates", "use another method"
+                "JKO steps have periodic coordinates on one rank only", "run without mpirun"
             )
         self.problem, self.mesh, self.comm = problem, mesh, mesh.comm
         self.temperature = problem.temperature
         self.cell = mesh.topology.cell_name()
         self._vertices = fem.functionspace(mesh, ("Lagrange", 1))
         index = self._vertices.dofmap.index_map
-        self.size = index.size_local
-        self.first, self.total = index.local_range[0], index.size_global
-        self.local_shape = (self.size,)
+        self.size, self.first = index.size_local, index.local_range[0]
+        self.total = index.size_global
         self.reached = index.local_to_global(
             np.arange(self.size + index.num_ghosts, dtype=np.int32)
         )
+        self._positions = self._vertices.tabulate_dof_coordinates()[:, : mesh.geometry.dim]
+        self._number = np.arange(len(self.reached))  # of each vertex of the mesh
+        chosen = self._number
+        if any(problem.periods):
+            chosen, self._number = _closed(self._positions, problem.periods, bounding_box(mesh))
+            self.size = self.total = len(chosen)
+            self.reached = np.arange(self.size)
+        self.local_shape = (self.size,)
         self._exchange = PETSc.Vec().createGhost(
             self.reached[self.size :].astype(PETSc.IntType), (self.size, None), comm=self.comm
         )
         self._build()
-        self.points = self._positions[: self.size]
+        self.points = self._positions[chosen[: self.size]]
         box = bounding_box(mesh)
         reduce = partial(sum_over_ranks, self.comm)
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
@@ -133,7 +141,7 @@ class VertexFlow:
 
     def law(self, t: float, u: PETSc.Vec) -> Law | None:
         owned = self.mesh.topology.index_map(self.mesh.topology.dim).size_local
-        dofs = self._vertices.dofmap.list[:owned]
+        dofs = self._number[self._vertices.dofmap.list[:owned]]
         at_corners = tabulate(legendre(self.cell, 1), self._corners)
         values = self.shared(u.getArray(readonly=True))[dofs] @ np.linalg.inv(at_corners).T
         original = self.mesh.topology.original_cell_index[:owned]
@@ -156,8 +164,8 @@ class VertexFlow:
         mesh = self.mesh
         tdim = mesh.topology.dim
         owned = mesh.topology.index_map(tdim).size_local
-        dofs = self._vertices.dofmap.list[:owned]
-        self._positions = self._vertices.tabulate_dof_coordinates()[:, : mesh.geometry.dim]
+        corners = self._vertices.dofmap.list[:owned]
+        dofs = self._number[corners]
         self._geometry = mesh.geometry.x[mesh.geometry.dofmaps[0][:owned]][
             :, :, : mesh.geometry.dim
         ]
@@ -169,7 +177,7 @@ class VertexFlow:
             volume, metric = rule.weights, rule.metric() * rule.reference_weights[:, None, None]
         else:  # at the vertices
             shape, slope = tabulate(element, self._corners, derivatives=1)
-            jacobian = np.einsum("aqn,cng->cqga", slope, self._positions[dofs])
+            jacobian = np.einsum("aqn,cng->cqga", slope, self._positions[corners])
             volume = jacobian_determinant(jacobian) * 0.5**tdim
             gram = np.einsum("cqga,cqgb->cqab", jacobian, jacobian)
             metric = np.linalg.inv(gram) * volume[..., None, None]
@@ -221,8 +229,13 @@ class VertexFlow:
         facets = dmesh.exterior_facet_indices(self.mesh.topology)
         centres = dmesh.compute_midpoints(self.mesh, tdim - 1, facets)[:, : self.mesh.geometry.dim]
         artificial = np.all(centres > np.asarray(self.problem.lower) + 1e-12, axis=1)
+        for axis, period in enumerate(self.problem.periods):
+            if period is not None:  # its ends are none
+                ends = np.stack([end[axis] for end in bounding_box(self.mesh)])
+                artificial &= np.abs(centres[:, [axis]] - ends).min(axis=1) > NEAR * period
         dofs = fem.locate_dofs_topological(self._vertices, tdim - 1, facets[artificial])
-        return dofs[dofs < self.size]
+        dofs = self._number[dofs]
+        return np.unique(dofs[dofs < self.size])
 
     def _energies(self, density: np.ndarray) -> tuple[float, float]:
         """Risk and free energy."""
@@ -247,3 +260,15 @@ class VertexFlow:
         u = PETSc.Vec().createMPI((self.size, None), comm=self.comm)
         u.setArray(density)
         return u
+
+
+def _closed(
+    points: np.ndarray, periods: Periods, box: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """One of the points (n, gdim) for each that are one across a period, and each one's number."""
+    same = np.arange(len(points))
+    for low, high in across(points, periods, box):
+        same[high] = same[low]
+    while np.any(same != same[same]):  # corners go along one period after another
+        same = same[same]
+    return np.unique(same, return_inverse=True)

@@ -10,7 +10,8 @@ import ddpde
 from ddpde.errors import ProblemError
 from ddpde.problem import GaussianLaw, Logistic, Problem
 from ddpde.problem.catalogue import erf_teacher
-from ddpde.problem.classics import quadratic_interaction
+from ddpde.problem.classics import kuramoto, quadratic_interaction
+from ddpde.problem.initial import DensityLaw
 from ddpde.problem.internal import Congestion
 from ddpde.step import JKO_METHODS
 
@@ -153,3 +154,45 @@ def test_interactions_and_a_logistic_risk(method, nonlocal_problems):
         run = ddpde.solve(problem, mesh, times=[0.5], degree=4, method=method, dt=0.1)
         assert abs(run.free_energy()[-1] - exact) < bound
         assert np.diff(run.history["free_energy"]).max() < 0
+
+
+@pytest.mark.parametrize("method", ("jko", "jko-upwind", "jko-bdf2", "jko-dynamic"))
+def test_a_circle(method):
+    """Oscillators that attract each other, against the method of lines."""
+    problem = kuramoto()
+
+    def solved(cells, **settings):
+        mesh = ddpde.interval(0, 2 * np.pi, cells=cells)
+        run = ddpde.solve(problem, mesh, times=[1.0], **settings)
+        x, masses = run.laws[-1].points(4)
+        return run, np.array([masses @ np.cos(x[:, 0]), masses @ np.sin(x[:, 0])])
+
+    _, exact = solved(24, degree=4, rtol=1e-6)
+    off = []
+    for cells, tau in ((60, 0.1), (120, 0.05)):
+        run, order = solved(cells, method=method, dt=tau)
+        off.append(np.abs(order - exact).max())
+        assert np.abs(run.history["mass"] - 1).max() < 1e-12
+        assert np.diff(run.history["free_energy"]).max() < 0
+        assert run.history["boundary_mass"].max() == 0
+    assert off[1] < 4e-4
+    assert off[1] < 0.9 * off[0]
+
+
+def test_a_torus():
+    """cos(x + 2y) decays like exp(−5Tt), also across the corners."""
+    problem = Problem(
+        name="heat",
+        initial=DensityLaw(2, lambda x: (1 + 0.3 * np.cos(x @ [1, 2])) / (4 * np.pi**2)),
+        temperature=0.2,
+        periods=(2 * np.pi, 2 * np.pi),
+    )
+    decays = []
+    for cells in (16, 32):
+        mesh = ddpde.box((0, 0), (2 * np.pi, 2 * np.pi), cells=(cells, cells))
+        run = ddpde.solve(problem, mesh, times=[0.5], method="jko-bdf2", dt=0.05)
+        x, masses = run.laws[-1].points(4)
+        decays.append(2 * masses @ np.cos(x @ [1, 2]) / 0.3)
+    errors = np.array(decays) - np.exp(-0.5)
+    assert abs(errors[1]) < 0.3 * abs(errors[0])
+    assert abs(errors[1]) < 0.01
