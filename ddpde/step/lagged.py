@@ -31,13 +31,13 @@ class LaggedProximal:
         self._flow, self._newton = flow, LaggedNewton(flow, upwind=upwind)
 
     def __call__(
-        self, u: np.ndarray, tau: float, *, near: np.ndarray | None = None, frozen: bool = False
+        self, u: np.ndarray, tau: float, *, near: Start | None = None, frozen: bool = False
     ) -> np.ndarray:
-        """argmin from densities u (n,), of the same mass to rounding, near u or densities given.
+        """argmin from densities u (n,), of the same mass to rounding, near u or a guess.
 
         `frozen`: with a norm that is not varied.
         """
-        self.latest = found = self._found(u, tau, u if near is None else near, frozen)
+        self.latest = found = self._found(u, tau, near, frozen)
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
@@ -47,13 +47,14 @@ class LaggedProximal:
         """Free the matrix and its factors."""
         self._newton.close()
 
-    def _found(self, u: np.ndarray, tau: float, near: np.ndarray, frozen: bool) -> Found:
+    def _found(self, u: np.ndarray, tau: float, near: Start | None, frozen: bool) -> Found:
         """The step solved: from where the last one ended, else from movements easier to find."""
         self.iterations = 0
         with suppress(SolverError):
-            last = self.latest
-            start = (near, last.potential) if last else self._newton.first_guess(u)
-            return self._newton_from(start, u, tau, frozen=frozen)
+            if near is None:
+                last = self.latest
+                near = (u, last.potential) if last else self._newton.first_guess(u)
+            return self._newton_from(near, u, tau, frozen=frozen)
         if largest_density(self._flow.problem.internal) < np.inf:
             return self._along_a_path(u, tau, frozen)
         with suppress(SolverError):

@@ -23,23 +23,32 @@ from ddpde.comm import sum_over_ranks
 from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.descent import ALLOWED
-from ddpde.step.lagged import LaggedProximal
+from ddpde.step.lagged import LaggedProximal, Start
 
 _LONGEST = 2.4  # ratio of steps; BDF2 is stable below 1 + √2
 _RUN_UP = (0.125, 0.125, 0.25, 0.5)  # parts of a first step
 _LACK = 1e-14  # mass that may lack, over all vertices, after extrapolation
 _MOST_RETURNS = 200
+_LEAST_GUESS = 0.1  # of the density before
 
 
 @dataclass(frozen=True)
 class _Past:
-    """A step: the law after it (n,), the free energy there, τ, what went over the pairs (e,), mass
-    per transmissibility."""
+    """A step: the law after it (n,), by how much it changed, the free energy, τ, what went over the
+    pairs (e,), mass per transmissibility, the potential (n,) and by how much it changed."""
 
     density: np.ndarray
+    change: np.ndarray
     energy: float
     tau: float
     carried: np.ndarray
+    potential: np.ndarray
+    potential_change: np.ndarray
+
+    def guess(self, ratio: float) -> Start:
+        """Density and potential after the next step, with τ so much longer."""
+        density = np.maximum(self.density + ratio * self.change, _LEAST_GUESS * self.density)
+        return density, self.potential + ratio * self.potential_change
 
 
 class LaggedBdf2:
@@ -87,11 +96,12 @@ class LaggedBdf2:
             if start is not None:
                 mu, beyond = start
                 h = tau * (1 + ratio) / (1 + 2 * ratio)
-                reached = self._after(self._step(mu, h, near=u, frozen=True), tau, beyond)
+                density = self._step(mu, h, near=past.guess(ratio), frozen=True)
+                reached = self._after(u, density, tau, beyond)
                 if reached.energy <= past.energy + ALLOWED * max(1.0, abs(past.energy)):
                     self._past = reached
                     return reached.density
-        self._past = self._after(self._step(u, tau), tau, 0.0)
+        self._past = self._after(u, self._step(u, tau), tau, 0.0)
         return self._past.density
 
     def close(self) -> None:
@@ -102,12 +112,22 @@ class LaggedBdf2:
         same = self._past is not None and np.array_equal(u, self._past.density)
         return self._flow.comm.allreduce(same, MPI.LAND)
 
-    def _after(self, density: np.ndarray, tau: float, beyond: np.ndarray | float) -> _Past:
-        """The step done, `beyond` having gone over the pairs before its minimisation."""
+    def _after(
+        self, u: np.ndarray, density: np.ndarray, tau: float, beyond: np.ndarray | float
+    ) -> _Past:
+        """The step done from u, `beyond` having gone over the pairs before its minimisation."""
         self.iterations += self._step.iterations
-        found = self._step.latest
+        found, past = self._step.latest, self._past
         assert found is not None
-        return _Past(density, self._flow.free_energy(density), tau, found.carried + beyond)
+        return _Past(
+            density,
+            density - u,
+            self._flow.free_energy(density),
+            tau,
+            found.carried + beyond,
+            found.potential,
+            found.potential - past.potential if past else np.zeros_like(u),
+        )
 
     def _extrapolated(self, past: _Past, share: float) -> tuple[np.ndarray, np.ndarray] | None:
         """Densities μ ≥ 0 (n,) beyond the past step by a share of it, and what went over the pairs.
