@@ -15,6 +15,7 @@ from ddpde.problem import Congestion, InternalEnergy
 _LINEAR = 0.9  # of ρ: as much decay is taken in ρ
 _DECAY = 30.0  # of log ρ in a Newton step
 _LEAST = -100.0  # log of the least density with an entropy
+_NOTHING = 1e-200  # of u/c: as good as 0, without an entropy
 _LEAST_COLD = -700.0  # and without, for arithmetic's sake
 _FLAT = 1e-130  # least slope dρ/du, in units of 1/c
 _MOST_ITERATIONS = 60
@@ -50,7 +51,7 @@ class Graph:
             return self._resolvent(u)
         if self._internal is None:
             return u / self.scale
-        density, there = np.zeros_like(u), u != 0
+        density, there = np.zeros_like(u), np.abs(u) > _NOTHING * self.scale
         density[there] = np.sign(u[there]) * self._cold_resolvent(np.abs(u[there]))
         return density
 
