@@ -22,6 +22,8 @@ class Crew:
     """Replicas first_replica … first_replica + replicas − 1 of one system.
 
     `states` (replicas, rows, N) may be read and set; `compile`: seconds spent before any step.
+    in_place: an interrupted call of `advance` leaves no states behind, for it moves them where they
+    stand.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Crew:
         length: int,
         path: LawPath | None,
         start: np.ndarray | None,
+        in_place: bool,
     ) -> None:
         self._dtype = np.dtype(dtype)
         self._groups = groups(replicas) if replicas else []
@@ -53,7 +56,8 @@ class Crew:
             together = isinstance(self._groups[0], slice)
             begin = compiled(_initial, together, system, problem.initial, width, self._dtype)
             terms = Terms.of(problem)
-            self._move = compiled(_move, together, system, terms, batch, consumes=(0,))
+            consumes = (0,) if in_place else ()
+            self._move = compiled(_move, together, system, terms, batch, consumes=consumes)
             clock = time.perf_counter()
             self._state = [begin(key) for key in self._keys]
             if start is not None:

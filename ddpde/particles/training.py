@@ -133,7 +133,7 @@ def train(
             crew = Crew(
                 problem, system, width, len(range(replicas)[mine]), first_replica + mine.start,
                 seed, batch, dtype, step_size, _chunk_length(problem, system, width, batch, saves),
-                law, None if start is None else start[mine],
+                law, None if start is None else start[mine], in_place=file is None,
             )  # fmt: skip
         if kept is not None:
             crew.states, done = kept.states[mine], kept.done
