@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,8 @@ LIMIT = 300.0  # seconds for all settings of one peer
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one solver: its L1 error, seconds (best and median), least density."""
+    """One setting of one solver: its L1 error, seconds (best and median), least density; `cpu`:
+    the least processor seconds, which other work on the machine lengthens less."""
 
     name: str
     setting: str
@@ -31,6 +32,7 @@ class Point:
     best: float
     median: float
     minimum: float
+    cpu: float
 
 
 Solver = Callable[[], Iterator[Point]]
@@ -45,12 +47,14 @@ def measure(
 ) -> Point:
     """Time `run` after one warm-up; `judge` gives (L1 error, least density) of its result."""
     error, minimum = judge(run())
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         run()
         seconds.append(time.perf_counter() - start)
-    return Point(name, setting, error, min(seconds), statistics.median(seconds), minimum)
+        cpu.append(time.process_time() - used)
+    best, middle = min(seconds), statistics.median(seconds)
+    return Point(name, setting, error, best, middle, minimum, min(cpu))
 
 
 def main(about: str, ours: Solver, peers: dict[str, Solver], targets: tuple[float, ...]) -> None:
@@ -81,20 +85,22 @@ def main(about: str, ours: Solver, peers: dict[str, Solver], targets: tuple[floa
                     _keep(points, point)
             except RuntimeError as trouble:
                 missing[name] = str(trouble)
-    head("solver, setting", "L1 error", "best s", "median s", "min density")
+    head("solver, setting", "L1 error", "best s", "median s", "CPU s", "min density")
     for point in points.values():
         _show(point)
     for name, trouble in missing.items():
         print(f"not measured: {name} ({trouble})")
-    print()
-    _ratios(list(points.values()), targets)
+    for clock, title in (("best", "Seconds"), ("cpu", "Processor seconds")):
+        print(f"\n{title} of the fastest setting")
+        _ratios(list(points.values()), targets, clock)
     print(f"load {os.getloadavg()[0]:.1f} at the end")
 
 
 def _keep(points: dict[tuple[str, str], Point], new: Point) -> None:
     """The better of the rounds."""
     old = points.get((new.name, new.setting), new)
-    points[new.name, new.setting] = min(old, new, key=lambda point: point.best)
+    best = min(old, new, key=lambda point: point.best)
+    points[new.name, new.setting] = replace(best, cpu=min(old.cpu, new.cpu))
 
 
 def head(*titles: str) -> None:
@@ -105,7 +111,7 @@ def head(*titles: str) -> None:
 def _show(point: Point) -> None:
     print(
         f"| {point.name}, {point.setting} | {point.error:.1e} | {point.best:.3f} "
-        f"| {point.median:.3f} | {point.minimum:.0e} |",
+        f"| {point.median:.3f} | {point.cpu:.3f} | {point.minimum:.0e} |",
         flush=True,
     )
 
@@ -124,14 +130,17 @@ def _peer(python: str, name: str) -> list[Point]:
     return [Point(**json.loads(line)) for line in lines]
 
 
-def _ratios(points: list[Point], targets: tuple[float, ...]) -> None:
+def _ratios(points: list[Point], targets: tuple[float, ...], clock: str) -> None:
     """For each target the least time of ours and of each peer that reaches it."""
+    times = {point: getattr(point, clock) for point in points}
     names = list(dict.fromkeys(p.name for p in points))
     ours, *others = names
     head("L1 error at most", ours, *others, "fastest peer / ours")
     for target in targets:
         least = {
-            name: min((p.best for p in points if p.name == name and p.error <= target), default=0.0)
+            name: min(
+                (times[p] for p in points if p.name == name and p.error <= target), default=0.0
+            )
             for name in names
         }
         peers = [least[name] for name in others if least[name] and not name.startswith("ours")]
