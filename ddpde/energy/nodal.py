@@ -26,7 +26,8 @@ from ddpde.energy.lattice import (
 
 _CHEAP = 200_000  # numbers in S: with fewer, its products are not what a step costs
 _MOST = 20_000  # features: their values on the first lines are dense
-_MOST_WORK = 4.0  # numbers in S on the lattice, to those on the nodes: more are not formed
+_FORMED = 50_000_000  # numbers in S on the lattice, before it is reduced, at the most
+_MOST_WORK = 4.0  # of them, to those on the nodes: more are not worth the time
 _HEAVY = 400_000  # numbers in S on the lattice that are worth being reduced
 _LEFT_OUT = 0.1  # of the tolerance, in that
 _SAVES = 0.5  # of the work with the nodes' own features: a lattice that takes more is not used
@@ -61,7 +62,7 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
     if lattice is None:
         return None
     full = count * energy.size
-    if energy.size * len(lattice.points) > _MOST_WORK * full:
+    if energy.size * float(np.prod(lattice.counts)) > min(_FORMED, _MOST_WORK * full):
         return None
     S, bases = energy.features(lattice.points), None
     if S.size > _HEAVY:

@@ -68,8 +68,8 @@ class EulerianFlow:
             points=self.space.potential.dofmap.index_map.size_global,
         )
         found = compact(self.energy, nodes, box, tolerance)
-        # the features of all nodes pass through an array of as many arguments
-        numbers = found.numbers if found else 2 * len(nodes) * self.energy.size
+        # all nodes' features pass through two more arrays as they are formed
+        numbers = found.numbers if found else 3 * len(nodes) * self.energy.size
         unknowns = self.local_shape[0] * self.local_shape[1]
         self.expected_memory = check_memory(
             self.comm, numbers, _WORKSPACE[self.space.tdim] * unknowns
