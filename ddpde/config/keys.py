@@ -57,6 +57,7 @@ class MeshSection(Section):
     cells: Annotated[tuple[Count, ...], Scalar] = optional()
     cell: Literal[CELLS[2] + CELLS[3]] = optional()  # type: ignore[valid-type]
     file: str = optional()
+    signed: bool = optional()
 
 
 class OptionsSection(Section):

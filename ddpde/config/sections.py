@@ -179,15 +179,17 @@ def _recipe(
     for name in ("lower", "upper", "cells", "cell"):
         if name in table:
             reader.say(f"{path}.{name}", f"{path}.file is given too: a box or a file")
-    return _file(reader, section.file, f"{path}.file") if section.file is not None else None
+    if section.file is None:
+        return None
+    return _file(reader, section.file, f"{path}.file", signed=bool(section.signed))
 
 
-def _file(reader: Reader, name: str, path: str) -> Recipe | None:
+def _file(reader: Reader, name: str, path: str, *, signed: bool) -> Recipe | None:
     file = reader.folder / name
     try:
         with file.open("rb") as stream:
             if b"$MeshFormat" in stream.read(4096):
-                return FileRecipe(file)
+                return FileRecipe(file, signed)
         reader.say(path, f"{show(name)} is not a gmsh mesh (it has no $MeshFormat)")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
@@ -204,13 +206,18 @@ def _box(
     ends = {"lower": section.lower, "upper": section.upper, "cells": section.cells}
     given = {name: values for name, values in ends.items() if values is not None}
     before = len(reader.problems)
-    dim = problem.mesh_dim if problem else max(map(len, given.values()), default=1)
-    if not 1 <= dim <= 3:
-        reader.say(path, f"a box in {dim} dimensions; accepted: 1, 2 or 3")
+    dim = max(map(len, given.values()), default=1)
+    if problem:
+        dim = problem.mesh_dim - bool(section.signed)  # the sign is the last coordinate
+    if not 1 <= dim <= 3 - bool(section.signed):
+        accepted = "1 or 2 beside the sign" if section.signed else "1, 2 or 3"
+        reader.say(path, f"a box in {dim} dimensions; accepted: {accepted}")
         return None
     wanted = f"{dim} as the others"
     if problem:
         wanted = f"{dim}: the problem's coordinates are {', '.join(problem.labels)}"
+        if section.signed:
+            wanted += ", the last of them the sign"
     for name, values in given.items():
         if len(values) != dim:
             reader.say(f"{path}.{name}", f"{show(values)} has {len(values)} entries, not {wanted}")
@@ -230,7 +237,9 @@ def _box(
                 reader.say(f"{path}.lower[{j}]", f"{low} is not >= {least:g}, {what}")
     if len(reader.problems) > before or len(given) < len(ends):
         return None
-    return BoxRecipe(section.lower, section.upper, section.cells, section.cell)
+    return BoxRecipe(
+        section.lower, section.upper, section.cells, section.cell, bool(section.signed)
+    )
 
 
 def _reference(reader: Reader, name: str, times: Sequence[float]) -> Table | None:

@@ -12,20 +12,26 @@ from mpi4py import MPI
 
 from ddpde.errors import MeshError, MissingDependencyError
 from ddpde.space.partition import with_neighbours
+from ddpde.space.signed import signed
 
 
 @dataclass(frozen=True)
 class BoxRecipe:
-    """How to build a box mesh; kept instead of the mesh so that a finer one can be built."""
+    """How to build a box mesh; kept instead of the mesh so that a finer one can be built.
+
+    signed: two sheets of it, for measures that are (`signed`).
+    """
 
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     cells: tuple[int, ...]
     cell: str | None = None
+    signed: bool = False
 
     def build(self, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
         """The mesh, distributed over `comm`."""
-        return box(self.lower, self.upper, cells=self.cells, cell=self.cell, comm=comm)
+        mesh = box(self.lower, self.upper, cells=self.cells, cell=self.cell, comm=comm)
+        return signed(mesh) if self.signed else mesh
 
     def finer(self) -> BoxRecipe:
         """The same box with twice the cells on a line, half as many again in each direction else.
@@ -56,13 +62,15 @@ class BoxRecipe:
 
 @dataclass(frozen=True)
 class FileRecipe:
-    """A gmsh file."""
+    """A gmsh file; signed: two sheets of its mesh (`signed`)."""
 
     path: Path
+    signed: bool = False
 
     def build(self, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
         """The mesh, distributed over `comm`."""
-        return from_gmsh(self.path, comm=comm)
+        mesh = from_gmsh(self.path, comm=comm)
+        return signed(mesh) if self.signed else mesh
 
     def finer(self) -> None:
         """A file has no finer companion: its error is estimated by a higher degree."""

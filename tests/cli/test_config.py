@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import ddpde
+from ddpde import report
 from ddpde.config import keys, load
 from ddpde.errors import ConfigError
 from ddpde.particles import SGD
@@ -154,6 +156,7 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"mesh": {"cell": "triangle"}}, 'mesh.cell: "triangle" in 1D; accepted: none'),
         ({"mesh": {"cell": "hexagon"}}, 'mesh.cell: "hexagon" is unknown; did you mean "hexahed'),
         ({"mesh": {"file": "x.msh"}}, "mesh.cells: mesh.file is given too"),
+        ({"mesh": {"signed": True}}, "mesh: a box in 0 dimensions; accepted: 1 or 2 beside the"),
         ({"mesh": {"upper": [math.inf]}}, "mesh.upper[0]: inf is not a finite number"),
         ({"solver": {"degree": 13}}, "solver.degree: 13 is not <= 12"),
         ({"solver": {"degree": "3"}}, 'solver.degree: "3" is not an integer'),
@@ -264,6 +267,51 @@ def test_file_that_is_no_case(tmp_path, content, line):
     file = tmp_path / "case.toml"
     file.write_bytes(content)
     assert any(line in problem for problem in mistakes(file))
+
+
+SIGNED = """
+import numpy as np
+from ddpde.problem import DensityLaw, Problem
+
+def build():
+    return Problem(
+        "signed",
+        DensityLaw(2, lambda x: np.exp(-2 * x[:, 0] ** 2) / np.sqrt(2 * np.pi)),
+        interaction=lambda a, b: a[:, :1] * b[:, 0] * a[:, 1:] * b[:, 1],
+        potential=lambda a: -a[:, 1] * a[:, 0],
+        birth_death=1.0,
+        conserved=False,
+        temperature=0.1,
+    )
+"""
+
+
+def test_a_signed_measure(tmp_path):
+    """Two sheets, of a box and of its finer and wider companions; solved, and reported."""
+    (tmp_path / "pairs.py").write_text(SIGNED)
+    data = changed(
+        problem={"name": "pairs:build", "parameters": None},
+        mesh={"lower": -3, "upper": 3, "cells": 12, "signed": True},
+        solver={"times": [0.1], "rtol": 1e-3},
+    )
+    for table in ("cross_check", "particles", "acceptance"):
+        del data[table]
+    case = load(write(tmp_path, data))
+    assert case.mesh == BoxRecipe((-3.0,), (3.0,), (12,), None, True)
+    wider = case.mesh.finer().wider(case.problem.lower)
+    assert wider == BoxRecipe((-3.75,), (3.75,), (30,), None, True)
+    mesh = case.mesh.build()
+    assert mesh.topology.index_map(1).size_global == 24
+    assert set(mesh.geometry.x[:, 1]) == {-1.0, 1.0}
+    run = ddpde.solve(
+        case.problem, mesh, times=case.times, options=case.options, folder=tmp_path / "out"
+    )
+    mean = run.laws[-1].expectation(lambda x: x[:, 0] * x[:, 1])
+    assert 0 < mean < 1  # ∫ x dν grows towards the potential's 1
+    report.write(tmp_path / "out")
+    data["mesh"] |= {"lower": [-3, -1], "upper": [3, 1], "cells": [12, 2]}
+    assert "not 1: the problem's coordinates are" in mistakes(write(tmp_path, data))[0]
+    assert "the last of them the sign" in mistakes(write(tmp_path, data))[0]
 
 
 def test_path_that_is_no_file(tmp_path):
