@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # what a run leaves in its folder; an earlier run's would pass for the new one's
 _PRODUCTS = (
-    *("run.json", "history.jsonl", "laws/*.npz"),
+    *("run.json", "history.jsonl", "outputs.jsonl", "laws/*.npz"),
     *("summary.json", "arrays.npz", "verdict.json", "report.html"),
 )
 
@@ -157,8 +157,8 @@ def run(case: CaseFile, out: Out = None) -> None:
         if rank() == 0:
             columns = ("risk", "free_energy", "mass", "minimum")
             typer.echo(f"{'t':>9}" + "".join(f"{c.replace('_', ' '):>17}" for c in columns))
-            for t, row in zip(done.times, done._outputs, strict=True):
-                values = "".join(f" {done.history[c][row]:16.9g}" for c in columns)
+            for j, t in enumerate(done.times):
+                values = "".join(f" {done.outputs[c][j]:16.9g}" for c in columns)
                 typer.echo(f"{t:9.4g}{values}")
             if done.finished:
                 typer.echo(f"written to {folder}")

@@ -25,7 +25,8 @@ _REMEDY = "give the folder that `ddpde validate` or `ddpde run` wrote"
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """`summary` is None for a plain run; `laws` are those of the output times, `history` columns.
+    """`summary` is None for a plain run; `laws` are those of the output times; `history` and
+    `outputs` are columns, a number for each step and for each output time.
 
     `arrays`: "particles" (n_times, replicas, N, k) and, for data sets, samples and decision
     functions; empty where nothing was trained.
@@ -34,6 +35,7 @@ class Content:
     folder: Path
     run: Summary
     history: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     laws: list[Law]
     summary: Summary | None
     arrays: dict[str, np.ndarray]
@@ -123,9 +125,8 @@ class Content:
         return build(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
 
     def at_outputs(self, column: str) -> np.ndarray:
-        """A column of the history at the output times."""
-        index = np.searchsorted(self.history["t"], self.times * (1 - 1e-12))
-        return self.history[column][np.minimum(index, len(self.history["t"]) - 1)]
+        """A column of the scalars at the output times."""
+        return self.outputs[column][: len(self.laws)]
 
 
 def read(folder: Path) -> Content:
@@ -133,15 +134,15 @@ def read(folder: Path) -> Content:
     folder = Path(folder)
     if not folder.is_dir():
         raise DdpdeError(f"no folder {folder}", _REMEDY)
-    missing = [n for n in ("run.json", "history.jsonl", "laws") if not (folder / n).exists()]
+    needed = ("run.json", "history.jsonl", "outputs.jsonl", "laws")
+    missing = [name for name in needed if not (folder / name).exists()]
     if not missing and not (folder / "laws" / "0000.npz").exists():
         missing = ["laws/0000.npz"]
     if missing:
         raise DdpdeError(f"{folder} holds no run: {', '.join(missing)} missing", _REMEDY)
-    rows = _parsed(folder / "history.jsonl", lines=True)
-    history = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    history, outputs = (_columns(folder / name) for name in ("history.jsonl", "outputs.jsonl"))
     summary = _parsed(folder / "summary.json") if (folder / "summary.json").exists() else None
-    laws = _laws(folder, history["t"], summary)
+    laws = _laws(folder, outputs["t"], summary)
     arrays: dict[str, np.ndarray] = {}
     if summary is not None and (folder / "arrays.npz").exists():
         try:
@@ -149,14 +150,26 @@ def read(folder: Path) -> Content:
                 arrays = dict(stored)
         except (OSError, ValueError, BadZipFile) as error:
             raise DdpdeError(f"{folder / 'arrays.npz'} is unreadable: {error}") from error
-    files = ("run.json", "history.jsonl", "summary.json", "arrays.npz", "verdict.json")
+    files = (
+        "run.json",
+        "history.jsonl",
+        "outputs.jsonl",
+        "summary.json",
+        "arrays.npz",
+        "verdict.json",
+    )
     hashes = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in files
         if (folder / name).exists()
     }
     run = _parsed(folder / "run.json")
-    return Content(folder, run, history, laws, summary, arrays, hashes)
+    return Content(folder, run, history, outputs, laws, summary, arrays, hashes)
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    rows = _parsed(path, lines=True)
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
 def _parsed(path: Path, *, lines: bool = False) -> Any:
@@ -174,7 +187,7 @@ def _parsed(path: Path, *, lines: bool = False) -> Any:
         raise DdpdeError(f"{path} is unreadable: {error}") from error
 
 
-def _laws(folder: Path, steps: np.ndarray, summary: Summary | None) -> list[Law]:
+def _laws(folder: Path, times: np.ndarray, summary: Summary | None) -> list[Law]:
     """The laws of this run: an earlier, longer one may have left more files behind."""
     laws: list[Law] = []
     for path in sorted((folder / "laws").glob("*.npz")):
@@ -183,7 +196,7 @@ def _laws(folder: Path, steps: np.ndarray, summary: Summary | None) -> list[Law]
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise DdpdeError(f"{path} is unreadable: {error}") from error
         stale = laws and law.time <= laws[-1].time
-        if stale or np.abs(steps - law.time).min() > 1e-9 * max(1.0, law.time):
+        if stale or np.abs(times - law.time).min() > 1e-9 * max(1.0, law.time):
             break
         laws.append(law)
     if summary is not None:

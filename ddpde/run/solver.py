@@ -173,9 +173,23 @@ def solve(
         descent: Descent | None = None
 
         at_rest: list[bool] = []
+        adaptive = isinstance(stepper, MethodOfLines) and options.dt is None
 
         def size() -> dict[str, float]:
             return {"cells": adaptation.cells} if adaptation else {}
+
+        def inside(end: float) -> bool:
+            """Whether an output time but the last is passed by at s = end."""
+            place = len(recorder.outputs)
+            return place < len(stops) - 1 and bool(stops[place] < end)
+
+        def pass_by(between: Callable[[float], PETSc.Vec], end: float) -> None:
+            """Put out the laws at the output times inside a step."""
+            while inside(end):
+                place = len(recorder.outputs)
+                u = between(stops[place])
+                row = {"dt": 0.0} | flow.diagnostics(u) | size() | stepper.status
+                recorder.output(outputs[place], flow.law(outputs[place], u), row)
 
         def on_step(s: float, ds: float, u) -> bool:  # type: ignore[no-untyped-def]
             nonlocal good_t
@@ -189,6 +203,9 @@ def solve(
             row |= stepper.status
             if problem.noise is None:
                 _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
+            if adaptive and inside(s):
+                assert isinstance(stepper, MethodOfLines)
+                pass_by(stepper.within(good), s)
             if options.steady is not None:
                 # good: the state before this step
                 good.axpy(-1.0, u)
@@ -232,16 +249,20 @@ def solve(
         recorder.step(first)
         descent = judge(first)
         try:
-            for t, stop in zip(outputs, stops, strict=True):
-                if t > 0 and steady_at is None and not reached(stop):
+            # an adaptive run goes to the end in its own steps; others end one at every output time
+            last = len(outputs) - 1
+            for goal in sorted({0, last}) if adaptive else range(len(outputs)):
+                t = outputs[goal]
+                if t > 0 and steady_at is None and not reached(stops[goal]):
                     if at_rest[-_CALM:] != [True] * _CALM:
                         finished = False
                         break
                     steady_at = good_t
                     log.info("%s: steady at t = %.6g", label, steady_at)
-                if steady_at is not None:
-                    recorder.repeat(t)
-                recorder.output(flow.law(t, flow.state))
+                for t in outputs[len(recorder.outputs) : goal + 1]:
+                    if steady_at is not None:
+                        recorder.repeat(t)
+                    recorder.output(t, flow.law(t, flow.state))
         except SolverError as error:
             where = recorder.rescue(flow.law(good_t, good))
             raise SolverError(error.what + where, error.remedy) from error
@@ -260,7 +281,7 @@ def solve(
         wall=time.monotonic() - started,
         finished=finished,
         steady_at=steady_at,
-        _outputs=np.array(recorder.outputs, dtype=int),
+        outputs=recorder.at_outputs(),
     )
 
 

@@ -21,7 +21,8 @@ class Trajectory:
     `history` maps t, dt (the step in s = ∫ ξ dt), risk, free_energy, mass, minimum and
     boundary_mass to arrays (n_steps,), the initial state first; in the method of lines also
     corrected, how much the law was changed after the step lest the free energy rise, relative to
-    the peak. `laws` is filled on rank 0 only.
+    the peak. `outputs` maps the same names to arrays (n_times,) at the output times, which need
+    not end a step. `laws` is filled on rank 0 only.
     `finished` is False where the run was interrupted: everything up to then is here. `steady_at`:
     the time at which the law was found to be steady, if that was asked for; the output times after
     it have the law of then.
@@ -36,15 +37,15 @@ class Trajectory:
     wall: float
     finished: bool = True
     steady_at: float | None = None
-    _outputs: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
     def risk(self) -> np.ndarray:
         """Risk E ℓ(f_ρ, y) (n_times,) at the output times."""
-        return self.history["risk"][self._outputs]
+        return self.outputs["risk"]
 
     def free_energy(self) -> np.ndarray:
         """F + T ∫ ρ log ρ (n_times,) at the output times."""
-        return self.history["free_energy"][self._outputs]
+        return self.outputs["free_energy"]
 
     def energy(self) -> np.ndarray:
         """What judges the flow (n_times,): the risk of a network, else the free energy."""
@@ -82,13 +83,14 @@ class Recorder:
         self._folder = folder
         self._rows: list[dict[str, float]] = []
         self.laws: list[Law] = []
-        self.outputs: list[int] = []
-        self._scalars = None
+        self.outputs: list[dict[str, float]] = []
+        self._scalars = self._at_outputs = None
         if folder is not None:
             try:
                 (folder / "laws").mkdir(parents=True, exist_ok=True)
                 (folder / "run.json").write_text(json.dumps(settings, indent=2) + "\n")
                 self._scalars = (folder / "history.jsonl").open("w")
+                self._at_outputs = (folder / "outputs.jsonl").open("w")
             except OSError as error:
                 raise DdpdeError(f"cannot write to {folder}: {error}") from error
 
@@ -106,14 +108,18 @@ class Recorder:
         """The last recorded value of a scalar."""
         return self._rows[-1][name]
 
-    def output(self, law: Law | None) -> None:
-        """The state at an output time."""
-        self.outputs.append(len(self._rows) - 1)
+    def output(self, t: float, law: Law | None, row: dict[str, float] | None = None) -> None:
+        """The state at an output time; its scalars are those of the last step if not given."""
+        row = (row or self._rows[-1]) | {"t": t}
+        self.outputs.append(row)
         if law is not None:
             self.laws.append(law)
             if self._folder is not None:
                 law.save(self._folder / "laws" / f"{len(self.laws) - 1:04d}.npz")
-        if self._scalars is not None:
+        if self._at_outputs is not None:
+            assert self._scalars is not None
+            self._at_outputs.write(json.dumps(row) + "\n")
+            self._at_outputs.flush()
             self._scalars.flush()
 
     def rescue(self, law: Law | None) -> str:
@@ -125,10 +131,19 @@ class Recorder:
         return f"; the law at t = {law.time:.6g} is in {path}"
 
     def history(self) -> dict[str, np.ndarray]:
-        """The rows as columns."""
-        return {key: np.array([row[key] for row in self._rows]) for key in self._rows[0]}
+        """The steps' scalars as columns."""
+        return _columns(self._rows)
+
+    def at_outputs(self) -> dict[str, np.ndarray]:
+        """The scalars at the output times as columns."""
+        return _columns(self.outputs)
 
     def close(self) -> None:
-        """Flush and close the scalar file."""
-        if self._scalars is not None:
-            self._scalars.close()
+        """Flush and close the scalar files."""
+        for file in (self._scalars, self._at_outputs):
+            if file is not None:
+                file.close()
+
+
+def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]} if rows else {}

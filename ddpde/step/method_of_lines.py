@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from petsc4py import PETSc
 
 from ddpde.errors import SolverError
 from ddpde.flow import SemiDiscrete
+from ddpde.step.dense import DenseOutput, blend
 from ddpde.step.implicit import diffusion_rate, set_implicit_part
 from ddpde.step.stepper import OnStep
 
@@ -132,6 +134,27 @@ class MethodOfLines:
         if size > 0.0:
             self._corrected = size / self._u.norm(PETSc.NormType.INFINITY)
             self._ts.restartStep()  # the method's stored derivative belongs to the old state
+
+    def within(self, before: PETSc.Vec) -> Callable[[float], PETSc.Vec]:
+        """To be called by on_step: the states inside this step from `before`, by their times s.
+
+        Their error is of the method's order in the step. Mass is kept; positivity is the law's.
+        """
+        ts, flow = self._ts, self._flow
+        if not self.method.implicit:
+            ends = (ts.getPrevTime(), before), (ts.getTime(), self._u)
+            return DenseOutput(flow, self.method.order, *ends)
+        start, end = ts.getPrevTime(), ts.getTime()
+        state, change = self._u.duplicate(), self._u.duplicate()
+        ts.interpolate(end, change)
+        change.aypx(-1.0, self._u)  # what was done to the law after the step
+
+        def interpolated(s: float) -> PETSc.Vec:
+            ts.interpolate(s, state)
+            state.axpy(blend((s - start) / (end - start)), change)
+            return state
+
+        return interpolated
 
     def release(self) -> None:
         """Let the tolerance alone choose the next step: shorter ones were of no use."""

@@ -197,11 +197,12 @@ def ddpde_run(folder, text, *launcher):
 
 def scalars(folder):
     """The history's rows at the output times, by name, and the number of its rows."""
-    rows = [json.loads(line) for line in (folder / "out/history.jsonl").read_text().splitlines()]
-    times = [law.time for law in laws(folder)]
-    at = [row for row in rows if any(abs(row["t"] - t) <= 1e-12 for t in times)]
-    assert len(at) == len(times)
-    return {name: np.array([row[name] for row in at]) for name in SCALARS}, len(rows)
+    steps, rows = (
+        [json.loads(line) for line in (folder / "out" / name).read_text().splitlines()]
+        for name in ("history.jsonl", "outputs.jsonl")
+    )
+    assert [row["t"] for row in rows] == [law.time for law in laws(folder)]
+    return {name: np.array([row[name] for row in rows]) for name in SCALARS}, len(steps)
 
 
 def laws(folder):
@@ -240,6 +241,7 @@ def test_ranks_agree(case, ranks, serial, tmp_path):
         "case.used.toml",
         "history.jsonl",
         "laws",
+        "outputs.jsonl",
         "run.json",
     }
     assert json.loads((tmp_path / "out/run.json").read_text())["ranks"] == ranks
