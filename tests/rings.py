@@ -17,6 +17,20 @@ from ddpde.problem.classics import TURN
 
 TEMPERATURE, COUPLING, TILT = 0.5, 1.0, 0.4
 _MODES = 24
+_K = np.arange(1, _MODES + 1)
+
+
+def start_modes(sharpness: float) -> np.ndarray:
+    """c_k (24,) of the initial law (1 + 2 Σ c_k cos k(θ − 1))/2π; positive for sharpness < 1.
+
+    With sharpness zero the first alone, else a wrapped Gaussian on a uniform ground.
+    """
+    return 0.5 * TILT * sharpness ** (_K**2 - 1.0)
+
+
+def series(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(1 + 2 Σ c_k cos k(x − 1))/2π."""
+    return (1 + 2 * sum(a * np.cos(m * (x - 1)) for a, m in zip(c, _K, strict=True) if a)) / TURN
 
 
 @dataclass(frozen=True)
@@ -31,13 +45,10 @@ class Cosines:
         return -COUPLING * right, right
 
 
-def rings(dim: int) -> Problem:
+def rings(dim: int, sharpness: float = 0.0) -> Problem:
     """The flow on the flat torus of `dim` circles."""
-    start = DensityLaw(
-        dim,
-        lambda x: np.prod((1 + TILT * np.cos(x - 1)) / TURN, axis=1),
-        support=(0.0, TURN),
-    )
+    c = start_modes(sharpness)
+    start = DensityLaw(dim, lambda x: np.prod(series(c, x), axis=1), support=(0.0, TURN))
     return Problem(
         "rings", start, interaction=Cosines(), temperature=TEMPERATURE, periods=(TURN,) * dim
     )
@@ -51,27 +62,33 @@ def torus(cell: str, cells: int):
     return ddpde.box([0.0] * dim, [TURN] * dim, cells=[cells] * dim, cell=cell)
 
 
-def profile(t: float) -> Callable[[np.ndarray], np.ndarray]:
+def profile(t: float, sharpness: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
     """One coordinate's density, by c_k' = −T k² c_k + (K k/2) c_1 (c_{k−1} − c_{k+1})."""
-    k = np.arange(1, _MODES + 1)
 
     def rate(t, c):
         full = np.concatenate([[1.0], c, [0.0]])
-        return -TEMPERATURE * k**2 * c + 0.5 * COUPLING * k * c[0] * (full[:-2] - full[2:])
+        return -TEMPERATURE * _K**2 * c + 0.5 * COUPLING * _K * c[0] * (full[:-2] - full[2:])
 
-    start = np.zeros(_MODES)
-    start[0] = TILT / 2
+    start = start_modes(sharpness)
     c = solve_ivp(rate, (0, t), start, method="DOP853", rtol=3e-14, atol=1e-18).y[:, -1]
-    return lambda x: (1 + 2 * sum(c[m - 1] * np.cos(m * (x - 1)) for m in k)) / TURN
+    return lambda x: series(c, x)
 
 
-def l1_errors(cell: str, degree: int, counts: tuple[int, ...], t: float, rtol: float) -> np.ndarray:
+def l1_errors(
+    cell: str,
+    degree: int,
+    counts: tuple[int, ...],
+    t: float,
+    rtol: float,
+    sharpness: float = 0.0,
+) -> np.ndarray:
     """∫ |ρ_h − ρ| at time t on meshes with these numbers of divisions of each side."""
     reference, weights = basix.make_quadrature(basix.CellType[cell], 2 * degree + 6)
-    density, errors = profile(t), []
+    density, errors = profile(t, sharpness), []
     for count in counts:
         mesh = torus(cell, count)
-        run = ddpde.solve(rings(mesh.geometry.dim), mesh, times=[t], degree=degree, rtol=rtol)
+        problem = rings(mesh.geometry.dim, sharpness)
+        run = ddpde.solve(problem, mesh, times=[t], degree=degree, rtol=rtol)
         x, found, volume = run.laws[-1].at(reference)
         truth = np.prod(density(x), axis=2)
         errors.append(float((np.abs(found - truth) * volume * weights).sum()))

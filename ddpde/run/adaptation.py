@@ -14,7 +14,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from ddpde.comm import log
-from ddpde.errors import MeshError, ProblemError
+from ddpde.errors import MeshError, ProblemError, SolverError
 from ddpde.flow import EulerianFlow
 from ddpde.flow.checks import bounding_box, check_mesh
 from ddpde.problem import Problem
@@ -22,6 +22,8 @@ from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
 
 _AIM = 0.15  # of the tolerance: what a new mesh is made for
 _MOST = 0.4  # of the tolerance: with more the mesh is changed; the solution errs more than its fit
+_LOST = 5.0  # times the tolerance, or _PART of the law: with more on the smallest cells a run ends
+_PART = 0.1
 _WORTHWHILE = 0.7  # of the cells: a mesh with more is not worth the change
 _PATIENCE = 5  # steps between two looks at what could be saved
 _DRAWS = 4096  # of the initial law, which show where to look for it
@@ -54,6 +56,7 @@ class Adaptation:
         self._problem, self._build = problem, build
         self._tolerance, self._rim = tolerance, rim
         self._warned = False
+        self._error = 0.0  # of the law on its mesh, as last estimated
         self._age = 0  # steps since the mesh was last looked at closely
         depth = depth if tolerance is not None else 0
         self._now = adaptive_mesh(space, depth)
@@ -78,10 +81,12 @@ class Adaptation:
         return mesh.topology.index_map(mesh.topology.dim).size_global
 
     def consider(self, u: PETSc.Vec) -> None:
-        """Look at the density after a step."""
+        """Look at the density after a step; SolverError where no mesh allowed can hold it."""
         self._age += 1
         coefficients = u.getArray(readonly=True).reshape(self.flow.local_shape)
         self._next = self._changed(coefficients, patient=self._age < _PATIENCE)
+        if not self.due:
+            self._must_resolve()
 
     def follow(self) -> EulerianFlow:
         """The flow on the mesh that is due, its state the law so far."""
@@ -103,7 +108,8 @@ class Adaptation:
         now = new = self._now
         if self._tolerance is not None:
             errors = now.errors(u)
-            coarse = now.total(errors) > _MOST * self._tolerance
+            self._error = now.total(errors)
+            coarse = self._error > _MOST * self._tolerance
             if coarse or not patient:
                 self._age = 0
                 halvings = self._halvings(errors, self._tolerance)
@@ -111,7 +117,7 @@ class Adaptation:
                 if now.cells(halvings) < few or (coarse and now.total(halvings > 0)):
                     new = now.changed(halvings)
                 elif coarse:
-                    self._warn(now.total(errors))
+                    self._warn(self._error)
         if self._rim is not None:
             sides = now.rims(u) > self._rim
             sides[[period is not None for period in self._problem.periods]] = False
@@ -148,6 +154,19 @@ class Adaptation:
                 "about %.2g, not %.2g",
                 error,
                 self._tolerance,
+            )
+
+    def _must_resolve(self) -> None:
+        """A law far narrower than the smallest cells would go on in ever so many short steps."""
+        if self._tolerance is None:
+            return
+        error = self._error
+        if error > max(self._tolerance, min(_LOST * self._tolerance, _PART)):
+            raise SolverError(
+                "the law has become narrower than the smallest cells, in a layer at a wall perhaps: "
+                f"its L1 error is about {error:.2g}, and adapt = {self._tolerance:g}",
+                "raise adapt_depth, adapt or the temperature; at temperature 0 "
+                'space = "lagrangian" follows such laws; without adapt the run goes on',
             )
 
     def _seek(self, depth: int) -> None:

@@ -115,3 +115,19 @@ def test_features_that_do_not_fit():
     )
     with pytest.raises(ProblemError, match="GB"):
         ddpde.solve(large, ddpde.box([-3, -3], [3, 3], cells=[150, 150]), t_end=1.0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-3])
+def test_a_layer_at_a_wall_that_no_mesh_allowed_resolves(temperature, tmp_path):
+    problem = Problem(
+        "wall",
+        GaussianLaw((-1.0,), (0.1,)),
+        potential=lambda x: -5 * x[:, 0],
+        temperature=temperature,
+    )
+    mesh = ddpde.interval(-2, 1, cells=6)
+    settings = {"adapt": 1e-2, "adapt_depth": 4, "rtol": 1e-3, "folder": tmp_path}
+    with pytest.raises(SolverError, match="narrower than the smallest cells") as caught:
+        ddpde.solve(problem, mesh, times=[2.0], **settings)
+    assert "adapt_depth" in str(caught.value)
+    assert (tmp_path / "laws" / "last.npz").exists()

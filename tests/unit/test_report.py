@@ -382,7 +382,8 @@ def test_what_is_missing_is_named(tmp_path, folder):
     with pytest.raises(DdpdeError, match="no folder"):
         report.write(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DdpdeError, match=r"run\.json, history\.jsonl, outputs\.jsonl, laws missing"):
+    lacking = r"run\.json, history\.jsonl, outputs\.jsonl, laws missing"
+    with pytest.raises(DdpdeError, match=lacking):
         report.write(tmp_path / "empty")
     (folder / "summary.json").write_text("{")
     with pytest.raises(DdpdeError, match=r"summary\.json is unreadable"):
