@@ -163,7 +163,7 @@ class Adaptation:
         error = self._error
         if error > max(self._tolerance, min(_LOST * self._tolerance, _PART)):
             raise SolverError(
-                "the law has become narrower than the smallest cells, in a layer at a wall perhaps: "
+                "the law has become narrower than the smallest cells (in a layer at a wall?): "
                 f"its L1 error is about {error:.2g}, and adapt = {self._tolerance:g}",
                 "raise adapt_depth, adapt or the temperature; at temperature 0 "
                 'space = "lagrangian" follows such laws; without adapt the run goes on',

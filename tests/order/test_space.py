@@ -44,6 +44,7 @@ SMOOTH = {
     ("interval", 3): (16, 32, 64),
     ("interval", 4): (16, 24, 32),
     ("interval", 5): (16, 24, 32),
+    ("interval", 6): (16, 20, 24),
     ("quadrilateral", 1): (8, 16, 32),
     ("quadrilateral", 2): (8, 16, 32),
     ("quadrilateral", 3): (8, 16, 24),
@@ -61,7 +62,10 @@ SMOOTH = {
 def test_smooth_and_resolved(cell, degree):
     counts = SMOOTH[cell, degree]
     t, rtol = {"interval": (1.0, 1e-12), "hexahedron": (0.3, 1e-7)}.get(cell, (0.5, 1e-9))
-    found = rings.slopes(rings.l1_errors(cell, degree, counts, t, rtol), counts)
+    sharpness = 0.8 if degree == 6 else 0.0
+    if sharpness:  # one wave's error would be that of rounding
+        t = 0.25
+    found = rings.slopes(rings.l1_errors(cell, degree, counts, t, rtol, sharpness), counts)
     assert np.all(np.abs(found[-2:] - degree - 1) < 0.1), found
 
 
