@@ -44,7 +44,7 @@ SMOOTH = {
     ("interval", 3): (16, 32, 64),
     ("interval", 4): (16, 24, 32),
     ("interval", 5): (16, 24, 32),
-    ("interval", 6): (16, 20, 24),
+    ("interval", 6): (16, 24, 32),
     ("quadrilateral", 1): (8, 16, 32),
     ("quadrilateral", 2): (8, 16, 32),
     ("quadrilateral", 3): (8, 16, 24),
