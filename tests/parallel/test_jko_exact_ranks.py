@@ -66,9 +66,9 @@ upper = 4.0
 cells = 70
 [solver]
 method = "jko-dynamic"
-inner_steps = 3
+inner_steps = 2
 dt = 0.1
-times = [0.2]
+times = [0.1]
 """
 BOX = "lower = [-4.0, -4.0]\nupper = [4.0, 4.0]\ncells = [31, 24]"
 
