@@ -110,7 +110,13 @@ class EulerianFlow:
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
         self._lowering = Lowering(
-            self.space, problem, self._limiter, self._first_variation, self._free_energy
+            self.space,
+            problem,
+            self._limiter,
+            self._first_variation,
+            self._free_energy,
+            facets,
+            self.with_ghosts,
         )
         self._rim = _rim_cells(problem, self.space)
         self.truncated_mass = 0.0

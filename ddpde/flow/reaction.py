@@ -27,7 +27,7 @@ class BirthDeath:
         self._rate, self._temperature = problem.birth_death, problem.temperature
         self._internal, self._conserved = problem.internal, problem.conserved
         self._rule = space.quadrature(degree or 3 * space.degree + 1)
-        self._basis = self._rule.basis(space.degree)
+        self.basis = self._rule.basis(space.degree)
         element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
         self._shape = tabulate(element, self._rule.reference)
         self._dofs = space.potential_dofs[: space.n_cells]
@@ -35,17 +35,10 @@ class BirthDeath:
     def moments(self, u: np.ndarray, potential: np.ndarray) -> np.ndarray:
         """(n_cells, nd) from the density's coefficients u (n_cells, nd) and F' at the nodes
         (n_nodes,), without entropy and internal energy."""
-        masses, variation = self._variation(u, potential)
-        return -self._rate * ((masses * variation) @ self._basis)
+        masses, variation = self.variation(u, potential)
+        return -self._rate * ((masses * variation) @ self.basis)
 
-    def steepest(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, float]:
-        """The moments at α = 1, and the rate ∫ ρ (F_T' − ⟨F_T'⟩)² at which F_T then falls."""
-        masses, variation = self._variation(u, potential)
-        carried = masses * variation
-        local = np.array([(carried * variation).sum()])
-        return -(carried @ self._basis), float(sum_over_ranks(self._comm, local)[0])
-
-    def _variation(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def variation(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """At the rule's points (n_cells, q): masses, and F_T' without its mean."""
         density, variation = self._at_points(u, potential)
         if self._temperature > 0:
@@ -71,9 +64,9 @@ class BirthDeath:
             −α (V − V̄)(g − ḡ) ,    −α ρ (g − ḡ) .
         """
         density, variation = self._at_points(u, potential)
-        values, masses = g @ self._basis.T, self._rule.weights * density
+        values, masses = g @ self.basis.T, self._rule.weights * density
         excess, apart = self._centred(masses, np.stack([variation, values]))
-        by_density = -self._rate * ((self._rule.weights * excess * apart) @ self._basis)
+        by_density = -self._rate * ((self._rule.weights * excess * apart) @ self.basis)
         parts = -self._rate * ((masses * apart) @ self._shape)
         return by_density, np.bincount(self._dofs.ravel(), parts.ravel(), len(potential))
 
@@ -86,7 +79,7 @@ class BirthDeath:
         """
         density, variation = self._at_points(u, potential)
         masses = self._rule.weights * density
-        excess, *apart = self._centred(masses, np.stack([variation, *(g @ self._basis.T)]))
+        excess, *apart = self._centred(masses, np.stack([variation, *(g @ self.basis.T)]))
         rates = self._rate * np.abs(excess) * masses
         functions = np.reshape(apart, (len(g), -1))
         sums = [(functions * m.ravel()) @ functions.T for m in (rates, masses)]
@@ -96,7 +89,7 @@ class BirthDeath:
 
     def _at_points(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Density and F' at the points of the rule (n_cells, q)."""
-        return u @ self._basis.T, potential[self._dofs] @ self._shape.T
+        return u @ self.basis.T, potential[self._dofs] @ self._shape.T
 
     def _centred(self, masses: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Values (K, n_cells, q) less their means over the law."""

@@ -87,7 +87,7 @@ class SemiDiscrete(Protocol):
         ...
 
     def lower(self, u: PETSc.Vec, goal: float) -> float | None:
-        """Change u by the least that makes its free energy no more than `goal`; returns it.
+        """Change u a little, to a free energy of no more than `goal`, which is returned.
 
         None, and no change, where that is not found.
         """

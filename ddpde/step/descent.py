@@ -2,8 +2,8 @@
 
 A rise of more than a hundredth of the step's tolerance is held to be the step's error (explicit
 transport beyond the limit of its stability makes it), and an adaptive step is repeated with half
-its length. A smaller rise, or one that repeats do not mend, is taken from the law by the least
-change that does so, `SemiDiscrete.lower`. Where none is found, the step is repeated, and where that
+its length. A smaller rise, or one that repeats do not mend, is taken from the law by a small
+change, `SemiDiscrete.lower`. Where none is found, the step is repeated, and where that
 is of no use either, the law stays as it was: at rest, as far as the mesh can tell.
 
 A law narrower than its cells cannot fall for ever. So a series of repeats in vain is followed by a
