@@ -2,10 +2,10 @@
 
 Along the exact flow the free energy falls. In a step it may rise: by the error of the step, or,
 close to rest, because the law at which the scheme rests is not quite the discrete energy's
-minimum. What such a step has too much is taken from it along a direction in which F_T falls and mass
-does not go far: within each cell by birth and death, −ρ (F_T' − m), where m is the cell's mean of
-F_T'; between neighbours i, j by an exchange M_i M_j/(M_i + M_j) (m_i − m_j) of their masses M, the
-cells growing and shrinking as they are. F_T then falls at the rate
+minimum. What such a step has too much is taken from it along a direction in which F_T falls and
+mass does not go far: within each cell by birth and death, −ρ (F_T' − m), where m is the cell's mean
+of F_T'; between neighbours i, j by an exchange M_i M_j/(M_i + M_j) (m_i − m_j) of their masses M,
+the cells growing and shrinking as they are. F_T then falls at the rate
 
     Σ_cells ∫ ρ (F_T' − m)² + Σ_facets M_i M_j/(M_i + M_j) (m_i − m_j)² .
 
