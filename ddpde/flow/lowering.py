@@ -10,7 +10,9 @@ the cells growing and shrinking as they are. F_T then falls at the rate
     Σ_cells ∫ ρ (F_T' − m)² + Σ_facets M_i M_j/(M_i + M_j) (m_i − m_j)² .
 
 Birth and death over the whole mesh would do as well, but moves mass from well to well through any
-barrier, which laws at low temperature take exponential times to cross: seen in a double well. The
+barrier, which laws at low temperature take exponential times to cross: seen in a double well. It is
+used where a pressure alone diffuses: there the exchange costs accuracy at the front (L1 errors at
+rest 3.4e-3 instead of 2.4e-4 on a line of 106 cells), but wells then are not told apart. The
 idea is that of Abgrall's entropy correction (J. Comput. Phys. 372, 2018).
 """
 
@@ -86,6 +88,10 @@ class Lowering:
     def _steepest(self, u: np.ndarray) -> tuple[np.ndarray, float]:
         """Coefficients of the direction, and the rate at which F_T then falls."""
         masses, variation = self._reaction.variation(u, self._potential(u))
+        if self._problem.temperature == 0:
+            rate = (masses * variation**2).sum()
+            moments = (masses * variation) @ self._reaction.basis
+            return -self._space.divide_by_mass(moments), self._sum(rate)
         mass = masses.sum(axis=1)
         mean = np.divide(
             (masses * variation).sum(axis=1), mass, out=np.zeros_like(mass), where=mass > 0.0
@@ -103,7 +109,10 @@ class Lowering:
         gain = gain[: len(u)]
         change += u * np.divide(gain, mass, out=np.zeros_like(mass), where=mass > 0.0)[:, None]
         local = (inside * variation).sum() - gain @ mean
-        return change, float(sum_over_ranks(self._space.comm, np.array([local]))[0])
+        return change, self._sum(local)
+
+    def _sum(self, local: float) -> float:
+        return float(sum_over_ranks(self._space.comm, np.array([local]))[0])
 
 
 def _harmonic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
