@@ -144,7 +144,7 @@ def test_commands(reader):
     results = {file.name for file in (reader.folder / "runs/first").iterdir()}
     words = README.split("## The command line")[1].split("\n## ")[0]
     named = re.findall(r"`([\w/*.]+\.(?:jsonl?|npz|html))`", words)
-    assert len(named) == 6
+    assert len(named) == 7
     assert {name.partition("/")[0] for name in named} <= results
     if shutil.which("mpirun", path=reader.environment["PATH"]):
         reader.follow(on_ranks)
