@@ -185,8 +185,6 @@ class EulerianFlow:
         }
 
     def lower(self, u: PETSc.Vec, goal: float) -> float | None:
-        if self.diffusion is None:
-            return None
         found = self._lowering(self._limiter(self.coefficients(u)), goal)
         if found is None:
             return None

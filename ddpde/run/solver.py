@@ -222,12 +222,12 @@ def solve(
             return not (interrupted() or steady or (adaptation and adaptation.due))
 
         def judge(row: dict[str, float]) -> Descent | None:
-            if not isinstance(stepper, MethodOfLines) or problem.noise is not None:
+            moving = options.space == "lagrangian"
+            # on a fixed mesh laws without diffusion condense, and then their energy cannot fall
+            falls = problem.noise is None and (problem.diffuses or moving)
+            if not isinstance(stepper, MethodOfLines) or not falls:
                 return None
-            # on a fixed mesh laws without diffusion condense, and shorter steps are of no use
-            repeats = options.dt is None and (
-                problem.temperature > 0 or options.space == "lagrangian"
-            )
+            repeats = options.dt is None and (problem.temperature > 0 or moving)
             return Descent(flow, stepper, row["free_energy"], options.rtol if repeats else None)
 
         def reached(stop: float) -> bool:

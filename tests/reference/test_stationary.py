@@ -354,7 +354,7 @@ def test_the_leading_rate_is_that_of_the_flow():
             return state.density(x) * (1 + 1e-4 * np.tanh(x[:, 0]))
 
     run = ddpde.solve(
-        replace(problem, initial=Tilted()), line(), times=[2.0, 4.0], degree=4, rtol=1e-8
+        replace(problem, initial=Tilted()), line(), times=[2.0, 4.0], degree=4, rtol=1e-9
     )
     means = run.mean()[:, 0]
     assert np.log(means[2] / means[1]) / 2 == pytest.approx(rate, rel=1e-3)
