@@ -33,6 +33,7 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
 }
 
 MOST_INNER_STEPS = 1000
+_MANY = 50  # output times, beyond which adaptive steps do not end at each
 _CALM = 2  # steps in which little changes, before a law counts as steady
 
 _FEATURE_TOLERANCES = (1e-10, 1e-7)  # least and greatest
@@ -173,7 +174,9 @@ def solve(
         descent: Descent | None = None
 
         at_rest: list[bool] = []
+        # where they are few, ending a step at each is cheap, and more accurate than what is inside
         adaptive = isinstance(stepper, MethodOfLines) and options.dt is None
+        dense = adaptive and len(outputs) > _MANY
 
         def size() -> dict[str, float]:
             return {"cells": adaptation.cells} if adaptation else {}
@@ -203,7 +206,7 @@ def solve(
             row |= stepper.status
             if problem.noise is None:
                 _must_fall(row["free_energy"], recorder.latest("free_energy"), row["t"])
-            if adaptive and inside(s):
+            if dense and inside(s):
                 assert isinstance(stepper, MethodOfLines)
                 pass_by(stepper.within(good), s)
             if options.steady is not None:
@@ -249,9 +252,9 @@ def solve(
         recorder.step(first)
         descent = judge(first)
         try:
-            # an adaptive run goes to the end in its own steps; others end one at every output time
+            # a run with dense output goes to the end in its own steps
             last = len(outputs) - 1
-            for goal in sorted({0, last}) if adaptive else range(len(outputs)):
+            for goal in sorted({0, last}) if dense else range(len(outputs)):
                 t = outputs[goal]
                 if t > 0 and steady_at is None and not reached(stops[goal]):
                     if at_rest[-_CALM:] != [True] * _CALM:
