@@ -1,16 +1,12 @@
 """Dynamic JKO: exact iterates of W₂, the lagged step as one inner step, meshes of every kind."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from jko_iterates import barenblatt, barenblatt_radius, gaussian_std
 
 import ddpde
 from ddpde.flow.vertices import VertexFlow
-from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
-from ddpde.problem.initial import DensityLaw
 from ddpde.step.dynamic_newton import DynamicNewton
 from ddpde.step.lagged import LaggedProximal
 
@@ -99,37 +95,3 @@ def test_first_order_in_tau():
         errors.append(std - 0.68276363347124)
     slopes = np.diff(np.log(np.abs(errors))) / np.log(0.5)
     assert np.abs(slopes - 1.0).max() < 0.1, slopes
-
-
-def test_heat_on_a_sphere():
-    """The first spherical harmonics decay like exp(−2Tt); of what is left, half goes with τ/2."""
-    norm = 2 * np.pi * np.sinh(2.0)
-    problem = Problem(
-        name="sphere",
-        initial=DensityLaw(3, lambda x: np.exp(2 * x[:, 0]) / norm),
-        temperature=0.5,
-    )
-    mesh, decay = ddpde.sphere(1.0, size=0.3), []
-    for count in (4, 8):
-        run = dynamic(problem, mesh, 0.5 / count, 2, count)
-        mean = run.mean()[:, 0]
-        decay.append(mean[-1] / mean[0] / np.exp(-0.5))
-        assert np.diff(run.history["free_energy"]).max() < 0
-    assert 0.0 < decay[1] - 1 < decay[0] - 1 < 0.05
-
-
-def test_an_l_shape_against_the_method_of_lines():
-    from dolfinx.mesh import refine
-
-    problem = Problem(
-        name="slope",
-        initial=GaussianLaw((-0.5, 1.0), (0.5, 0.5)),
-        potential=lambda theta: theta[:, 0] - 0.5 * theta[:, 1],
-        temperature=0.5,
-    )
-    mesh = ddpde.from_gmsh(Path(__file__).parents[2] / "meshes" / "l_shape.msh")
-    mesh.topology.create_entities(1)
-    exact = ddpde.solve(problem, mesh, times=[0.4], degree=3, rtol=1e-5)
-    run = dynamic(problem, refine(mesh)[0], 0.05, 2, 8)
-    assert abs(run.free_energy()[-1] - exact.free_energy()[-1]) < 2e-2
-    assert np.abs(run.mean()[-1] - exact.mean()[-1]).max() < 2e-2

@@ -2,7 +2,7 @@
 
 Each point is a whole `ddpde.solve` with its mesh; `jko-dynamic` with two inner steps.
 
-    python tests/benchmarks/bench_jko.py [--rounds 1]
+    python tests/benchmarks/bench_jko_dynamic.py [--rounds 1]
 """
 
 from __future__ import annotations
