@@ -32,6 +32,7 @@ from ddpde.space.quadrature import CellQuadrature, jacobian_determinant, legendr
 
 _OBTUSE = 0.01  # of all transmissibilities: as much may face obtuse angles, and is left out
 _LEAST = 1e-30  # of the peak: densities that entropy sees
+_NUMBERS = (1_000, 1_500, 12_000)  # a vertex in 1, 2, 3 dimensions, most of them factors: a bound
 _SIMPLICES = ("interval", "triangle", "tetrahedron")
 
 
@@ -77,7 +78,8 @@ class VertexFlow:
         box = bounding_box(mesh)
         reduce = partial(sum_over_ranks, self.comm)
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
-        check_memory(self.comm, 2 * self.size * self.energy.size, 12_000 * self.size)
+        others = _NUMBERS[mesh.topology.dim - 1] * self.size
+        check_memory(self.comm, 2 * self.size * self.energy.size, others)
         found = on_lattice(self.energy, self.points, box, tolerance)
         self.features = NodalFeatures(self.energy, self.points, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
