@@ -13,7 +13,7 @@ from ddpde.step import JKO_METHODS
 METHODS = [name for name in JKO_METHODS if not name.startswith("jko-quantile")]
 # upwind mobilities are of first order in the mesh: where they are, or where laws are steep
 SPHERE = {"jko-upwind": 0.08}
-L_SHAPE = {"jko": 0.05, "jko-upwind": 0.12}
+L_SHAPE = {"jko": 0.02, "jko-upwind": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def sphere():
 
 @pytest.fixture(scope="module")
 def l_shape():
-    """A mesh, a problem on it, and what the method of lines finds at t = ½."""
+    """A mesh, a problem on it, and what the method of lines finds at t = 1."""
     from dolfinx.mesh import refine
 
     problem = Problem(
@@ -34,7 +34,7 @@ def l_shape():
     )
     mesh = ddpde.from_gmsh(Path(__file__).parents[2] / "meshes" / "l_shape.msh")
     mesh.topology.create_entities(1)
-    exact = ddpde.solve(problem, mesh, times=[0.5], degree=3, rtol=1e-5)
+    exact = ddpde.solve(problem, mesh, times=[1.0], degree=3, rtol=1e-5)
     return refine(mesh)[0], problem, exact
 
 
@@ -68,7 +68,7 @@ def test_heat_on_a_sphere(method, sphere):
 @pytest.mark.parametrize("method", METHODS)
 def test_an_l_shape_against_the_method_of_lines(method, l_shape):
     mesh, problem, exact = l_shape
-    run = ddpde.solve(problem, mesh, times=[0.5], method=method, dt=0.05)
+    run = ddpde.solve(problem, mesh, times=[1.0], method=method, dt=0.05)
     keeps(run)
     off = [*(run.mean()[-1] - exact.mean()[-1]), run.free_energy()[-1] - exact.free_energy()[-1]]
-    assert np.abs(off).max() < L_SHAPE.get(method, 0.015), off
+    assert np.abs(off).max() < L_SHAPE.get(method, 6e-3), off
