@@ -1,5 +1,7 @@
 """Exact JKO iterates: families that a step of exact W₂ does not leave (FACTS 7.2)."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.optimize import brentq
 
@@ -19,6 +21,16 @@ def gaussian_std(std, tau, count, temperature=0.5, stiffness=1.0):
     return std
 
 
+def bdf2(step, scale, taus):
+    """A scale after steps of variational BDF2, the first an ordinary one; step(scale, τ)."""
+    before, scale = scale, step(scale, taus[0])
+    for last, tau in pairwise(taus):
+        r = tau / last
+        far = scale + r**2 / (1 + 2 * r) * (scale - before)
+        before, scale = scale, step(far, tau * (1 + r) / (1 + 2 * r))
+    return scale
+
+
 def barenblatt(m):
     """The problem ∂_t ρ = ∂_xx ρ^m from its source solution at time 1."""
     k, C = (m - 1) / (2 * m * (m + 1)), BARENBLATT[m]
@@ -29,11 +41,15 @@ def barenblatt(m):
     return Problem(name="barenblatt", initial=DensityLaw(1, density), internal=PorousMedium(m))
 
 
-def barenblatt_radius(m, tau, count):
-    """After `count` steps from time 1: (R' − R)/τ = β R₁^{1/β} R'^{1−1/β}."""
-    beta = 1 / (m + 1)
-    first = np.sqrt(BARENBLATT[m] * 2 * m * (m + 1) / (m - 1))
-    radius = first
+def first_radius(m):
+    """Of Barenblatt's profile at time 1."""
+    return np.sqrt(BARENBLATT[m] * 2 * m * (m + 1) / (m - 1))
+
+
+def barenblatt_radius(m, tau, count, radius=None):
+    """After `count` steps, from time 1: (R' − R)/τ = β R₁^{1/β} R'^{1−1/β}."""
+    beta, first = 1 / (m + 1), first_radius(m)
+    radius = radius or first
     for _ in range(count):
 
         def excess(r, old=radius):

@@ -26,6 +26,7 @@ LAWS = {
     "jko-dynamic": "densities at the vertices of a fixed mesh",
     "jko-quantile": "quantile functions",
     "jko-quantile-midpoint": "quantile functions",
+    "jko-quantile-bdf2": "quantile functions",
     "jko-entropic": "densities at the vertices of a fixed mesh",
 }
 _SPACES_SHORT = {
@@ -44,6 +45,7 @@ _METHODS = {
     "jko-dynamic": "JKO steps by Benamou and Brenier's action, order 1",
     "jko-quantile": "JKO steps, exact in W₂, order 1",
     "jko-quantile-midpoint": "JKO steps, exact in W₂, midpoint rule, order 2",
+    "jko-quantile-bdf2": "JKO steps, exact in W₂, from an extrapolated law, order 2",
     "jko-entropic": "JKO steps by debiased Sinkhorn iterations, order 1",
 }
 

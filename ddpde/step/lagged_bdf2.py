@@ -22,10 +22,10 @@ from mpi4py import MPI
 from ddpde.comm import sum_over_ranks
 from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
+from ddpde.step.bdf2 import LONGEST, weights
 from ddpde.step.descent import ALLOWED
 from ddpde.step.lagged import LaggedProximal, Start
 
-_LONGEST = 2.4  # ratio of steps; BDF2 is stable below 1 + √2
 _RUN_UP = (0.125, 0.125, 0.25, 0.5)  # parts of a first step
 _LACK = 1e-14  # mass that may lack, over all vertices, after extrapolation
 _MOST_RETURNS = 200
@@ -81,7 +81,7 @@ class LaggedBdf2:
         past, parts = self._past, (1.0,)
         if past is None:
             parts = _RUN_UP
-        elif tau > _LONGEST * past.tau:
+        elif tau > LONGEST * past.tau:
             parts = (0.5, 0.5)
         for part in parts:
             u = self._to(u, part * tau) if past and part < 1.0 else self._go(u, part * tau)
@@ -92,11 +92,11 @@ class LaggedBdf2:
         past = self._past
         if past is not None:
             ratio = tau / past.tau
-            start = self._extrapolated(past, ratio**2 / (1 + 2 * ratio))
+            share, part = weights(ratio)
+            start = self._extrapolated(past, share)
             if start is not None:
                 mu, beyond = start
-                h = tau * (1 + ratio) / (1 + 2 * ratio)
-                density = self._step(mu, h, near=past.guess(ratio), frozen=True)
+                density = self._step(mu, part * tau, near=past.guess(ratio), frozen=True)
                 reached = self._after(u, density, tau, beyond)
                 if reached.energy <= past.energy + ALLOWED * max(1.0, abs(past.energy)):
                     self._past = reached

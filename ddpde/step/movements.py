@@ -22,7 +22,7 @@ from ddpde.step.dynamic import DynamicProximal
 from ddpde.step.entropic import EntropicProximal
 from ddpde.step.lagged import LaggedProximal
 from ddpde.step.lagged_bdf2 import LaggedBdf2
-from ddpde.step.quantile import QuantileMidpoint, QuantileProximal
+from ddpde.step.quantile import QuantileBdf2, QuantileMidpoint, QuantileProximal
 from ddpde.step.stepper import OnStep
 
 
@@ -78,6 +78,7 @@ JKO_METHODS = {
     "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, has_inner_steps=True),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
+    "jko-quantile-bdf2": Scheme(2, QuantileFlow, QuantileBdf2),
     "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),
 }
 
