@@ -1,12 +1,14 @@
-"""What ranks do together: logging on rank 0, progress, stopping all when one fails."""
+"""What ranks do together: logging on rank 0, progress, stopping when one fails or on Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +44,7 @@ class Progress:
     """
 
     def __init__(self, label: str) -> None:
-        self._label = label
+        self.label = label
         self._start = self._last = time.monotonic()
         self._bar = None
         self._show = rank() == 0
@@ -63,7 +65,7 @@ class Progress:
             self._last = time.monotonic()
             spent = self._last - self._start
             left = f", about {spent * (1 / fraction - 1):.0f} s left" if fraction > 0.02 else ""
-            log.info("%s: %.0f %% after %.0f s%s", self._label, 100 * fraction, spent, left)
+            log.info("%s: %.0f %% after %.0f s%s", self.label, 100 * fraction, spent, left)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -98,3 +100,23 @@ def all_ranks_stop() -> Iterator[None]:
                 print(f"rank {MPI.COMM_WORLD.rank}: {error}", file=sys.stderr, flush=True)
                 MPI.COMM_WORLD.Abort(getattr(error, "exit_code", 1))
         raise
+
+
+@contextlib.contextmanager
+def interruptible(comm: MPI.Comm) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C sets a flag, which all ranks look at after each step; a second one raises."""
+    hit = False
+
+    def handler(signum: int, frame: object) -> None:
+        nonlocal hit
+        if hit:
+            raise KeyboardInterrupt
+        hit = True
+
+    main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGINT, handler) if main else None
+    try:
+        yield lambda: bool(sum_over_ranks(comm, np.array(int(hit)))) if comm.size > 1 else hit
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, previous)

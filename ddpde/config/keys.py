@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ddpde.run.solver import MOST_INNER_STEPS, SPACES
+from ddpde.run.options import MOST_INNER_STEPS, SPACES
 from ddpde.step import JKO_METHODS, METHODS
 
 CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}

@@ -24,7 +24,7 @@ from ddpde.config.words import show
 from ddpde.errors import ProblemError
 from ddpde.problem import Problem
 from ddpde.run import SolverOptions
-from ddpde.run.solver import output_times
+from ddpde.run.clock import output_times
 from ddpde.space import BoxRecipe, FileRecipe, Recipe
 from ddpde.step import JKO_METHODS, METHODS
 from ddpde.validate.case import Acceptance, CrossCheck, OtherMethod

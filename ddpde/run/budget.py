@@ -9,7 +9,8 @@ import numpy as np
 from mpi4py import MPI
 
 from ddpde.problem import GaussianInputs, Problem
-from ddpde.run.solver import SolverOptions, solve
+from ddpde.run.options import SolverOptions
+from ddpde.run.solver import solve
 from ddpde.run.trajectory import Trajectory
 from ddpde.space import Recipe
 from ddpde.step import JKO_METHODS, METHODS

@@ -1,4 +1,4 @@
-"""The step-size schedule as a change of time: s = ∫ ξ dt.
+"""Output times, and the step-size schedule as a change of time: s = ∫ ξ dt.
 
 ξ multiplies every term of the flow, so the law at time t is that of ξ = 1 at time s(t). Time
 integrators see s only: a schedule that is singular at t = 0, such as t^{-1/4}, costs nothing.
@@ -7,7 +7,7 @@ integrators see s only: a schedule that is singular at t = 0, such as t^{-1/4}, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,20 @@ from scipy.optimize import brentq
 
 from ddpde.errors import ProblemError
 from ddpde.problem.schedules import constant
+
+
+def output_times(times: Sequence[float] | None, t_end: float | None) -> np.ndarray:
+    """Increasing output times that begin with 0; ProblemError where they make no sense."""
+    if (times is None) == (t_end is None):
+        raise ProblemError("output times are not determined", "give either times or t_end")
+    if times is None:
+        times = list(np.linspace(0.0, float(t_end), 11))  # type: ignore[arg-type]
+    wanted = np.asarray(times, dtype=float)
+    if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all() or wanted.min() < 0:
+        raise ProblemError(f"times = {list(times)}", "give finite times >= 0")
+    if np.any(np.diff(wanted) <= 0):
+        raise ProblemError(f"times = {list(times)}", "they must increase")
+    return wanted if wanted[0] == 0.0 else np.concatenate([[0.0], wanted])
 
 
 class Clock:

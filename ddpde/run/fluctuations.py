@@ -27,8 +27,7 @@ from ddpde.errors import ProblemError
 from ddpde.flow import Adjoint, EulerianFlow
 from ddpde.problem import Problem
 from ddpde.run.backward import Backward, follow
-from ddpde.run.clock import Clock
-from ddpde.run.solver import output_times
+from ddpde.run.clock import Clock, output_times
 from ddpde.space import PointLoads, Space
 from ddpde.space.quadrature import legendre, tabulate
 

@@ -1,0 +1,95 @@
+"""The options of a solve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from dolfinx import mesh as dmesh
+
+from ddpde.errors import ProblemError
+from ddpde.flow import EulerianFlow, LagrangianFlow, SemiDiscrete
+from ddpde.problem import Problem
+from ddpde.step import JKO_METHODS, METHODS
+
+SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
+    "eulerian": EulerianFlow,
+    "lagrangian": LagrangianFlow,
+}
+
+MOST_INNER_STEPS = 1000
+
+_FEATURE_TOLERANCES = (1e-10, 1e-7)  # least and greatest
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How a problem is solved.
+
+    space: "eulerian" (fixed mesh) or "lagrangian" (mesh moving with the flow; temperature 0).
+    degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS` or
+    `ddpde.step.JKO_METHODS`, or "auto". rtol: tolerance of a time step relative to the largest
+    initial density; dt: fixed step instead of an adaptive one, and the τ of a JKO method;
+    inner_steps: of the path inside a step of "jko-dynamic" (4 if not given).
+    adapt: tolerance of the law's L1 error on its mesh, which then follows the law; adapt_depth:
+    how often a cell of the given mesh may be halved. grow: mass in the cells at an end of a box
+    beyond which the box grows there. steady: the run is over once the law changes by less than
+    this, relative to its peak, in a unit of s = ∫ ξ dt; later output times get the last law.
+    """
+
+    space: str = "eulerian"
+    degree: int = 3
+    method: str = "auto"
+    rtol: float = 1e-6
+    dt: float | None = None
+    inner_steps: int | None = None
+    adapt: float | None = None
+    adapt_depth: int = 10
+    grow: float | None = None
+    steady: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ProblemError(f"space = {self.space!r}", f"one of: {', '.join(SPACES)}")
+        known = ("auto", *METHODS, *JKO_METHODS)
+        if self.method not in known:
+            raise ProblemError(f"method = {self.method!r}", f"one of: {', '.join(known)}")
+        if self.jko and self.dt is None:
+            raise ProblemError(f"method = {self.method!r} needs dt, the step τ", "give dt")
+        if self.jko and (self.space != "eulerian" or self.adapt or self.grow):
+            raise ProblemError(
+                f"method = {self.method!r} holds the law in its own way",
+                "leave out space, adapt and grow",
+            )
+        if self.inner_steps is not None:
+            if not (self.jko and JKO_METHODS[self.method].has_inner_steps):
+                raise ProblemError(
+                    f"method = {self.method!r} has no inner_steps", 'use method = "jko-dynamic"'
+                )
+            if not 1 <= self.inner_steps <= MOST_INNER_STEPS:
+                raise ProblemError(
+                    f"inner_steps = {self.inner_steps}", f"from 1 to {MOST_INNER_STEPS}"
+                )
+        if not 1 <= self.degree <= 12:
+            raise ProblemError(f"degree = {self.degree}", "from 1 to 12")
+        if not 0 < self.rtol < 1:
+            raise ProblemError(f"rtol = {self.rtol}", "between 0 and 1")
+        if self.dt is not None and not self.dt > 0:
+            raise ProblemError(f"dt = {self.dt}", "a positive step")
+        for name in ("adapt", "grow", "steady"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ProblemError(f"{name} = {value}", "between 0 and 1")
+        if not 1 <= self.adapt_depth <= 12:
+            raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 12")
+
+    @property
+    def jko(self) -> bool:
+        """Whether steps minimise instead of integrating."""
+        return self.method in JKO_METHODS
+
+    @property
+    def feature_tolerance(self) -> float:
+        """To what the energy's features are compressed: well below the error of a time step."""
+        return float(np.clip(1e-2 * self.rtol, *_FEATURE_TOLERANCES))
