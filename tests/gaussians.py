@@ -1,4 +1,4 @@
-"""A problem whose solution stays Gaussian: noisy linear neuron (FACTS 8.8 a)."""
+"""A problem whose solution stays Gaussian: noisy linear neuron."""
 
 import numpy as np
 

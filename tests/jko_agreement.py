@@ -33,7 +33,7 @@ class ErfUnit:
 
 
 def erf_network() -> Problem:
-    """FACTS 8.8 f."""
+    """Two units of the network as teacher; a and w are both trained."""
 
     def teacher(x):
         return 0.8 * erf(2 * x[:, 0]) - 0.4 * erf(0.5 * x[:, 0])

@@ -1,4 +1,4 @@
-"""Exact JKO iterates: families that a step of exact W₂ does not leave (FACTS 7.2)."""
+"""Exact JKO iterates: families that a step of exact W₂ does not leave."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from ddpde.problem import Problem
 from ddpde.problem.initial import DensityLaw
 from ddpde.problem.internal import PorousMedium
 
-# C of Barenblatt's profiles of mass one in one dimension (FACTS 8.2), by exponent
+# C of Barenblatt's profiles of mass one in one dimension, by exponent
 BARENBLATT = {2: 0.3605623925768521, 3: 0.1837762984739307}
 
 

@@ -58,7 +58,7 @@ def _half_square(theta):
 
 
 class QuadraticNetwork:
-    """σ = w²x², y = x², w ~ N(0, ¼): M' = −24 (M − 1) M, R = 3 (M − 1)² (FACTS 8.8 b).
+    """σ = w²x², y = x², w ~ N(0, ¼): M' = −24 (M − 1) M, R = 3 (M − 1)².
 
     u: the factor put on U in the mean-field equation, M' = −24 (uM − 1) M, R = 3 − 6M + 3uM².
     """
@@ -97,7 +97,7 @@ class QuadraticNetwork:
 
 
 class NoisyNeuron:
-    """σ = wx, y = x, ridge λ = ½, noise T: mean and spread relax apart (FACTS 8.8 a, section 9).
+    """σ = wx, y = x, ridge λ = ½, noise T: mean and spread relax apart.
 
     temperature: that of the mean-field equation; the particles have ¼.
     """

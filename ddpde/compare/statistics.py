@@ -33,7 +33,7 @@ class Extrapolation:
 def extrapolate(widths: np.ndarray, gaps: np.ndarray) -> Extrapolation:
     """Weighted least squares of gaps (n_widths, replicas) against 1/N.
 
-    For iid neurons the law gap(N) ∝ 1/N is exact for the risk (FACTS 9); a limit that differs from
+    For iid neurons the law gap(N) ∝ 1/N is exact for the risk; a limit that differs from
     zero means that the PDE is not the limit. Weights and errors are from a power of N fitted to
     the replicas' variances: each width's own, of a few skewed values, goes with its mean and
     raises false alarms. Degrees of freedom are Satterthwaite's.

@@ -1,7 +1,6 @@
 """Features S[i, m] = σ(x_m; θ_i): the unit on the nodes of the data law.
 
-All that the mean-field side needs of a network. With them F' costs O(n M), never n²
-(DESIGN, section 2).
+All that the mean-field side needs of a network. With them F' costs O(n M), never n².
 """
 
 from __future__ import annotations

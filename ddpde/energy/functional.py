@@ -2,7 +2,7 @@
 
 Every non-local term is a function of the means f_m = ∫ S_m dρ of a few feature functions, and
 separable in them: a network's risk (S_m = σ(x_m; ·) on the data nodes) and a pair interaction
-alike. So F' = S (∂G/∂f) + r costs O(n M) (DESIGN, section 2).
+alike. So F' = S (∂G/∂f) + r costs O(n M).
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Features of a ridge unit under isotropic Gaussian inputs, reduced to r = |w|.
 
-FACTS: u_d(r, r') = ½ Σ_± Σ_k c_{2k}(τ_± r) c_{2k}(τ_± r') m_{2k},  v = −½ Σ_± (±1) c_0(τ_± r),
+For the classes N(0, τ_±² I), y = ±1, of Mei et al. 2018
+
+    U(r, r') = ½ Σ_± Σ_k c_{2k}(τ_± r) c_{2k}(τ_± r') m_{2k},  V = −½ Σ_± (±1) c_0(τ_± r),
+
 with c_k(a) = E[σ(aG) He_k(G)]/√k! and m_{2k} the moments of a coordinate of the unit sphere.
 So the risk is that of M = 2K data nodes, Σ_m w_m (y_m − ∫ S_m dρ)², where the node (±, k) has
 the feature c_{2k}(τ_± r), the weight m_{2k}/2 and the target ±1 for k = 0, else 0.

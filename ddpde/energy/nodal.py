@@ -2,7 +2,7 @@
 
 With S the features on the lattice and I its interpolation to the nodes, the means of a law with
 nodal masses μ are f = Sᵀ(Iᵀμ), and F' there is I(S ∂G/∂f) + r: the exact derivative of the energy
-so discretised, as with features on the nodes themselves (FACTS, trap 9).
+so discretised, as with features on the nodes themselves.
 """
 
 from __future__ import annotations

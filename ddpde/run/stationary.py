@@ -1,9 +1,9 @@
 """Stationary states at T > 0: the fixed point ρ ∝ exp(−F'[ρ]/T).
 
-A law enters F' through the means f_m = ∫ S_m dρ alone (DESIGN, section 2), so the fixed point is
-R(f) = f − ∫ S dρ_f = 0 with ρ_f = exp(−(S·∂G(f) + r)/T)/Z: M equations, whatever the mesh. Their
-Jacobian I + Cov_{ρ_f}(S) diag(∂²G)/T has real eigenvalues, and as many negative ones as the free
-energy's second variation: the state is unstable where there is one.
+A law enters F' through the means f_m = ∫ S_m dρ alone (`ddpde.energy.functional`), so the
+fixed point is R(f) = f − ∫ S dρ_f = 0 with ρ_f = exp(−(S·∂G(f) + r)/T)/Z: M equations, whatever
+the mesh. Their Jacobian I + Cov_{ρ_f}(S) diag(∂²G)/T has real eigenvalues, and as many negative
+ones as the free energy's second variation: the state is unstable where there is one.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The density lives in discontinuous polynomials of degree p (orthonormal on the reference cell),
 the first variation F' in continuous ones of degree p + 1. With B = ∫ φ_i ψ_j the discrete
 energy F_h(ρ) = Σ_m w_m ℓ(Sᵀ B ρ) has F'_h = S(w ∂ℓ) + r as its exact derivative, whatever the
-mesh: quadrature is the same on both sides (FACTS, trap 9).
+mesh: quadrature is the same on both sides, without which the free energy would rise.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 X' = argmin Σ M (X − Y)²/(2τ) + F_T(X) over ordered X within the walls, by Newton's method on
 banded plus low-rank systems. Two variants are of second order: the implicit midpoint rule, a JKO
-step of τ/2, then as far again along the same geodesic (FACTS 7.2; Legendre & Turinici 2017), and
+step of τ/2, then as far again along the same geodesic (Legendre & Turinici 2017), and
 the variational BDF2 of `bdf2`, whose geodesics are straight lines between quantile functions.
 """
 

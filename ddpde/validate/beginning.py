@@ -1,8 +1,8 @@
 """The risk gap of independent neurons at t = 0: exact for every N, the diagonal of U included.
 
 Before training N (E R_N − R(ρ₀)) = E_(x,y)[½ ℓ'' Var_{θ∼ρ₀} σ(x; θ)]; for the squared loss that is
-∫U(θ, θ) dρ₀ − ∬U dρ₀ dρ₀ (FACTS 9), from i = j alone. The limit N → ∞ cannot tell a risk that lost
-this term; the gap at t = 0 can, once its first order in μ^N − ρ₀ is taken away.
+∫U(θ, θ) dρ₀ − ∬U dρ₀ dρ₀, from i = j alone. The limit N → ∞ cannot tell a risk that
+lost this term; the gap at t = 0 can, once its first order in μ^N − ρ₀ is taken away.
 """
 
 from __future__ import annotations

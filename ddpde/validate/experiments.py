@@ -43,7 +43,7 @@ def run_experiments(
     The ranks of `comm` share the replicas out; rank 0 measures them all, the others return None.
     """
     ensembles = [_train(problem, plan, comm, width, times) for width in plan.widths]
-    # the bias hardly depends on N (FACTS 9): measure it where training is cheap, noise still low
+    # the bias hardly depends on N: measure it where training is cheap, noise still low
     index = len(plan.widths) // 2
     coarse = _train(problem, plan, comm, plan.widths[index], times, plan.bias_factor)
     if comm.rank > 0:

@@ -74,7 +74,7 @@ def test_free_energy_never_rises(name):
 
 
 def test_corrected_laws_go_on_to_the_true_rest():
-    """Dawson's ordered branch at T = 0.3 (FACTS 8.4), on a mesh whose own rest is 1e-4 off."""
+    """Dawson's ordered branch at T = 0.3, on a mesh whose own rest is 1e-4 off."""
     run = ddpde.solve(dawson(), ddpde.interval(-3, 3, cells=24), times=[20.0], degree=3, rtol=1e-5)
     assert run.mean()[-1] == pytest.approx([0.705495303208884], abs=1e-4)
     assert run.free_energy()[-1] == pytest.approx(-0.2176667597302203, abs=3e-6)

@@ -45,7 +45,7 @@ def test_quantile_order_for_a_network_that_is_not_convex():
 
     for name in QUANTILE:
         order = JKO_METHODS[name].order
-        found = slopes([abs(risk(n, name) - 0.062320490652) for n in (16, 32, 64)])  # FACTS 8.8 e
+        found = slopes([abs(risk(n, name) - 0.062320490652) for n in (16, 32, 64)])
         assert np.all(np.abs(found - order) < 0.1), (name, found)
 
 

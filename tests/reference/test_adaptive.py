@@ -80,7 +80,7 @@ def test_narrow_law_in_the_plane():
 
 
 def test_mass_that_concentrates():
-    """Pure transport (FACTS 8.7): the mesh becomes finer where the peaks form, at ±1."""
+    """Pure transport: the mesh becomes finer where the peaks form, at ±1."""
     problem = Problem(
         "double well",
         GaussianLaw((0.0,), (0.5,)),

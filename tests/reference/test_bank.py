@@ -1,4 +1,4 @@
-"""The bank of exact solutions (FACTS 8): each to the digits that the discretisation claims."""
+"""The bank of exact solutions: each to the digits that the discretisation claims."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Error budgets against true errors: the bank's exact solutions (FACTS 1.4, 8.1, 8.3, 8.5, 8.8)."""
+"""Error budgets against true errors: the bank's exact solutions."""
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -182,7 +182,7 @@ def test_within_a_factor_three_on_the_bank():
 
 
 def test_isotropic_gaussians():
-    """The table of FACTS 1.4 to its digits: 1e-9 of the risk, 1e-7 of the mean."""
+    """The known values to their digits: 1e-9 of the risk, 1e-7 of the mean."""
     digits = {"energy": 2e-9, "mean": 2e-7}
     for quantity, error, estimate, _ in compare(radial(), 24, 2, 1e-5):
         seen = error > digits[quantity]

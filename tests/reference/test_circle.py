@@ -1,4 +1,4 @@
-"""Periodic coordinates: noisy Kuramoto on the circle (FACTS 8.5), heat on the torus."""
+"""Periodic coordinates: noisy Kuramoto on the circle, heat on the torus."""
 
 import numpy as np
 import pytest

@@ -38,7 +38,7 @@ def first_squared(theta):
 
 
 def test_quadratic_interaction():
-    """N Var of the mean is an OU variance without the interaction (FACTS 9); ∫θ² feels both."""
+    """N Var of the mean is an OU variance without the interaction; ∫θ² feels both."""
     s0, T = 0.25, 0.5
     problem = Problem(
         name="quadratic interaction",
@@ -102,7 +102,7 @@ def test_linear_neuron(xi):
 
 
 def test_quadratic_network():
-    """σ = w²x²: M_N(0) = M₀ χ²_N/N is carried by a scalar equation (FACTS 8.8 b)."""
+    """σ = w²x²: M_N(0) = M₀ χ²_N/N is carried by a scalar equation."""
     problem = Problem(
         name="quadratic network",
         unit=RidgeUnit(square, 1),

@@ -76,7 +76,7 @@ def relaxing(rate):
 
 
 def test_birth_and_death_against_the_flow_of_gaussians():
-    """s' = 2 − 2s + α s (1 − s), m' = −m − α m s (FACTS 8.6): of first order in τ."""
+    """s' = 2 − 2s + α s (1 − s), m' = −m − α m s: of first order in τ."""
     exact = solve_ivp(
         lambda t, y: [2 - 2 * y[0] + y[0] * (1 - y[0]), -y[1] - y[1] * y[0]],
         (0, 0.5),

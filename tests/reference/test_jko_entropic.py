@@ -1,4 +1,4 @@
-"""Entropic JKO: its bias (FACTS 7.1) and how it is removed; closed forms on boxes."""
+"""Entropic JKO: its bias and how it is removed; closed forms on boxes."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def stationary_variance(debias, kernel_variance, tau=0.1):
     return flow.sum(density * flow.positions[:, 0] ** 2)
 
 
-# FACTS 7.1: entropic parameter, stationary variance with the entropy of plans (T + ε/4τ to O(ε²))
+# entropic parameter, stationary variance with the entropy of plans (T + ε/4τ to O(ε²))
 @pytest.mark.parametrize(
     "epsilon, biased", [(0.001, 0.50250062), (0.01, 0.52505952), (0.04, 0.60083212)]
 )

@@ -43,7 +43,7 @@ def gravity_run(tau, method):
     return run, MASS * l1_error(run.laws[-1], lambda x: gravity(x[:, 0], 0.3) / MASS)
 
 
-# FACTS 7.3, fully resolved in space
+# fully resolved in space
 @pytest.mark.parametrize(
     "tau, error", [(0.05, 5.91748431e-2), (0.025, 3.06283973e-2), (0.0125, 1.55752053e-2)]
 )
@@ -60,7 +60,7 @@ def test_gravity_to_second_order():
 
 
 def test_bdf2_near_its_exact_iterates():
-    """The standard deviation of the exact W₂ scheme with τ = 0.0125 (FACTS 7.2)."""
+    """The standard deviation of the exact W₂ scheme with τ = 0.0125."""
     problem, mesh = ornstein_uhlenbeck((0.0,), (0.5,), 0.5), ddpde.interval(-5, 5, cells=800)
     run = ddpde.solve(problem, mesh, times=[1.0], method="jko-bdf2", dt=0.0125)
     x, density, volume = run.laws[-1].at(np.array([[0.5]]))

@@ -1,4 +1,4 @@
-"""Quantile JKO against exact iterates of the minimisation (FACTS 7.2, 7.3) and closed forms."""
+"""Quantile JKO against exact iterates of the minimisation and closed forms."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_gaussian_iterates_converge_under_refinement():
     assert errors[-1] < 1e-6
 
 
-# FACTS 7.2: implicit midpoint from std 0.5 to t = 1
+# implicit midpoint from std 0.5 to t = 1
 @pytest.mark.parametrize(
     "tau, std", [(0.2, 0.68358822459969), (0.1, 0.68296799489962), (0.05, 0.68281461396663)]
 )
@@ -60,7 +60,7 @@ def test_midpoint_iterates(tau, std):
     assert abs(moments(run.laws[-1])[1] - std) < 1e-9
 
 
-# FACTS 7.2: variational BDF2 from std 0.5 to t = 1, the first step an ordinary one
+# variational BDF2 from std 0.5 to t = 1, the first step an ordinary one
 @pytest.mark.parametrize(
     "tau, std",
     [
@@ -133,7 +133,7 @@ def test_barenblatt_radius(m, degree, tolerance, tau):
     assert abs(x.max() - radius) < tolerance and abs(x.min() + radius) < tolerance
 
 
-# FACTS 7.3, exact JKO: L1 error of the gravity test from t = 0.1 to 0.3, mass 3.274
+# exact JKO: L1 error of the gravity test from t = 0.1 to 0.3, mass 3.274
 @pytest.mark.parametrize("tau, error", [(0.05, 5.76482923e-2), (0.0125, 1.52939763e-2)])
 def test_gravity(tau, error):
     assert gravity_error("jko-quantile", tau) == pytest.approx(error, rel=1e-4)

@@ -1,4 +1,4 @@
-"""½ ∂_i∂_j(Σ_ij ρ): noise whose strength depends on the place and on the law (FACTS 2)."""
+"""½ ∂_i∂_j(Σ_ij ρ): noise whose strength depends on the place and on the law."""
 
 import basix
 import numpy as np
@@ -122,7 +122,7 @@ def test_tensor_on_the_plane(cell):
 
 @pytest.mark.parametrize(("gamma", "spread", "within"), [(0.5, 0.1593, 6e-3), (0.1, 0.0648, 5e-4)])
 def test_erf_neuron(gamma, spread, within):
-    """Within-network variance of SGD whose neurons draw their own samples (FACTS 2).
+    """Within-network variance of SGD whose neurons draw their own samples.
 
     SGD makes steps of γ, ten of them at γ = 0.5: it is 3 % off its diffusion limit, 0.1539.
     """

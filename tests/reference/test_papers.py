@@ -1,4 +1,4 @@
-"""Solutions against FACTS' tables, to the digits printed there."""
+"""Solutions of the papers' problems to all digits of their known values."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 import ddpde
 from ddpde.problem.catalogue import erf_teacher, isotropic_gaussians
 
-MEI = {  # FACTS 1.4: Δ -> t: (risk, mean radius)
+MEI = {  # Mei et al. 2018: Δ -> t: (risk, mean radius)
     0.8: {
         0.0: (1.704481708, 0.7950161),
         0.1: (1.338979564, 0.9798265),
@@ -29,7 +29,7 @@ MEI = {  # FACTS 1.4: Δ -> t: (risk, mean radius)
     },
 }
 
-ERF = {  # FACTS 8.8 e, noiseless: t -> risk, mean, variance
+ERF = {  # noiseless: t -> risk, mean, variance
     1: (0.062320490652, 0.788126513925, 0.060480014517),
     2: (0.035364837930, 0.948612567585, 0.047975362193),
     5: (0.012515345254, 1.201051289410, 0.034654030159),
@@ -91,7 +91,7 @@ def test_mei2018_failing_initialisation():
 
 
 def test_mass_that_reaches_the_centre_stays_there():
-    """FACTS 1.6 on a mesh that moves: exact, and through the arrival in few steps."""
+    """On a mesh that moves: exact, and through the arrival in few steps."""
     problem = isotropic_gaussians(dim=320, delta=0.5, kappa=0.1, activation="dented_ramp")
     run = ddpde.solve(
         problem,

@@ -132,7 +132,7 @@ def test_interaction_and_mean_field_copies_give_the_stationary_coupling():
     assert error < 0.12 / 12  # 1/12 against 1/8 of a lost factor
 
 
-# --- SGD noise: FACTS 2 ------------------------------------------------------------------------
+# --- SGD noise -----------------------------------------------------------------------------------
 
 
 def linear(label_noise, mean=0.0, std=1.0):
@@ -185,7 +185,7 @@ def test_independent_noise_spreads_the_linear_net_and_leaves_its_mean_alone(own)
 
 @pytest.mark.parametrize("noise", ["common", "independent"])
 def test_the_erf_neuron_has_the_papers_two_limits(noise):
-    # FACTS 2: γ = 0.1, t = 5: std of the mean weight over seeds 0.09 and 0.007 (N = 200),
+    # γ = 0.1, t = 5: std of the mean weight over seeds 0.09 and 0.007 (N = 200),
     # variance within a network 0.041–0.048 and 0.0648
     problem = catalogue.erf_teacher(label_noise=0.5)
     width, gamma = 200, 0.1
@@ -206,11 +206,11 @@ def test_the_erf_neuron_has_the_papers_two_limits(noise):
         assert 0.003 < scatter < 0.018 and 0.058 < inner < 0.072
 
 
-# --- birth and death: FACTS 4.2, 8.6 -------------------------------------------------------------
+# --- birth and death -----------------------------------------------------------------------------
 
 
 def test_the_replicator_reweights_by_the_potential():
-    # ∂_t ρ = −a(V − V̄)ρ for frozen particles: ρ_t ∝ ρ₀ e^{−aVt}; FACTS 8.6, V = (x² − 1)²/4.
+    # ∂_t ρ = −a(V − V̄)ρ for frozen particles: ρ_t ∝ ρ₀ e^{−aVt}; V = (x² − 1)²/4.
     # V is made piecewise constant, on cells of 1/64, so that its gradient is zero.
     def steps(theta):
         xp = theta.__array_namespace__()
@@ -280,7 +280,7 @@ def mixture_energy(problem, theta):
     return 0.06886827007 + problem.potential(theta).mean() + 0.5 * w
 
 
-# --- weights and positions: FACTS 3 --------------------------------------------------------------
+# --- weights and positions -----------------------------------------------------------------------
 
 
 class Dirichlet:
@@ -376,7 +376,7 @@ def test_kuramoto_particles_synchronise_to_the_self_consistent_order():
 
 
 def test_langevin_of_a_network_has_the_gibbs_state():
-    # FACTS 8.8 e: T = 0.05 of their PDE with 2T Δ, λ = 0.1: R, mean, var
+    # T = 0.05 of their PDE with 2T Δ, λ = 0.1: R, mean, var
     problem = catalogue.erf_teacher(temperature=0.1, ridge=0.1, mean=0.9, std=0.56)
     times = np.arange(4.0, 16.1, 2.0)
     run = train(problem, 500, replicas=8, step_size=0.02, times=times, seed=11, system=Langevin())

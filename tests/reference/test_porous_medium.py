@@ -1,4 +1,4 @@
-"""∂_t ρ = Δρ^m [+ ∇·(xρ)] against Barenblatt's solutions (FACTS 8.2).
+"""∂_t ρ = Δρ^m [+ ∇·(xρ)] against Barenblatt's solutions.
 
 The front limits the order: at m = 2 the density has a kink there, and the L1 error falls like
 h²; at m = 3 a root, and it falls like h.

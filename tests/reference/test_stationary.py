@@ -1,4 +1,4 @@
-"""Stationary states, branches, stability and certificates against closed forms and FACTS."""
+"""Stationary states, branches, stability and certificates against closed forms."""
 
 import os
 import re
@@ -97,7 +97,7 @@ def test_no_interaction_is_solved_at_once():
 
 
 def test_erf_net_gibbs_state():
-    """FACTS 8.8 (e): their T and F are half of ours, their λ is ours."""
+    """Mei et al.: their T and F are half of ours, their λ is ours."""
     problem = ddpde.problems.erf_teacher(temperature=0.1, ridge=0.1)
     state = ddpde.stationary(problem, line(half=7))
     assert state.risk == pytest.approx(0.055975210912, abs=1e-11)
@@ -132,7 +132,7 @@ class Halved:
 
 
 def test_tanh_posterior():
-    """FACTS 6.2: prior N(0, 1), N (c/2)(f − y)² with f = ∫ tanh dμ."""
+    """Prior N(0, 1), N (c/2)(f − y)² with f = ∫ tanh dμ."""
     problem = Problem(
         "tanh",
         GaussianLaw((0.0,), (1.0,)),
@@ -409,7 +409,7 @@ def test_certificate_of_the_erf_net():
 
 
 def test_kuramoto_on_the_circle():
-    """FACTS 8.5, K/T = 3: r = I₁(Kr/T)/I₀(Kr/T); the ordered states come in a circle."""
+    """K/T = 3: r = I₁(Kr/T)/I₀(Kr/T); the ordered states come in a circle."""
     K, T = 3.0, 1.0
     problem = Problem(
         "kuramoto",
@@ -437,7 +437,7 @@ def uniform(coupling, temperature, births=0.0):
 
 @pytest.mark.parametrize("births", [0.0, 2.0])
 def test_critical_coupling_of_kuramoto(births):
-    """FACTS 8.5: K_c = 2T, with birth and death or without."""
+    """K_c = 2T, with birth and death or without."""
     first, second = -(1 + births) * (0.5 - 0.75), -(4 + births) * 0.5
     assert uniform(1.5, 0.5, births) == pytest.approx([first, first, second, second], abs=1e-7)
     found = brentq(lambda K: uniform(K, 0.5, births)[0], 0.7, 1.4, xtol=1e-9)
@@ -448,7 +448,7 @@ def test_rates_of_synchronised_oscillators():
     """Against the modes c_k' = −Tk² c_k + ½Kk (c₁ c_{k−1} − c̄₁ c_{k+1}), linearised; one is 0."""
     K, T, k = 1.5, 0.5, np.arange(1, 25)
     state = ddpde.stationary(ddpde.problems.kuramoto(T, K), ddpde.interval(0, TURN, cells=12))
-    r = 0.7241587176263529  # FACTS 8.5, K/T = 3
+    r = 0.7241587176263529  # K/T = 3
     c = iv(np.arange(26), K * r / T) / iv(0, K * r / T)
     shifts = 0.5 * K * k[:, None] * c[1] * (np.eye(24, k=-1) - np.eye(24, k=1))
     exact = []

@@ -1,4 +1,4 @@
-"""Measures of any mass, and signed ones as pairs: Wasserstein–Fisher–Rao flows (FACTS 3)."""
+"""Measures of any mass, and signed ones as pairs: Wasserstein–Fisher–Rao flows."""
 
 from dataclasses import replace
 

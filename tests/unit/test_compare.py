@@ -39,7 +39,7 @@ def _inverse_erf(p):
 
 
 def test_floor_of_a_gaussian(law):
-    """√N E W₁ → 1.288379 · sd (FACTS 9)."""
+    """√N E W₁ → 1.288379 · sd."""
     draws = floor(law, SlicedW1(law), 400, repeats=400, rng=np.random.default_rng(0))
     assert np.sqrt(400) * draws.mean() == pytest.approx(1.288379 * 0.3, rel=0.06)
 

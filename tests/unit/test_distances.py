@@ -58,7 +58,7 @@ def test_w2_on_the_line_agrees_with_assignment(count, offset):
 
 
 def test_floor_of_the_uniform_law(uniform):
-    """N E W₂² = 1/6 for every N; √N E W₁ → 0.3133285343289 (FACTS 9)."""
+    """N E W₂² = 1/6 for every N; √N E W₁ → 0.3133285343289."""
     rng, n = np.random.default_rng(0), 100
     w2 = floor(uniform, SlicedW2(uniform), n, repeats=4000, rng=rng) ** 2
     assert n * w2.mean() == pytest.approx(1 / 6, abs=4 * n * w2.std() / np.sqrt(4000))
@@ -92,7 +92,7 @@ def test_w2_of_a_dilation(normal):
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_floor_of_mmd(dim):
-    """N E MMD² = 1 − 3^{−d/2}, Gaussian kernel of width 1, N(0, I) (FACTS 9)."""
+    """N E MMD² = 1 − 3^{−d/2}, Gaussian kernel of width 1, N(0, I)."""
     z, w = np.polynomial.hermite_e.hermegauss(14)
     index = np.stack(np.meshgrid(*[np.arange(14)] * dim, indexing="ij"), -1).reshape(-1, dim)
     points, masses = z[index], (w / w.sum())[index].prod(axis=1)
@@ -177,7 +177,7 @@ def test_bad_clouds():
 
 
 def test_quadratic_interaction():
-    """FACTS 9: λ = κ = 1, T = 0.5, s₀ = 0.25, t = 1."""
+    """λ = κ = 1, T = 0.5, s₀ = 0.25, t = 1."""
     system = QuadraticInteraction(1.0, 1.0, 0.5, 0.25)
     a, s = system.free_variance(1.0), system.mean_field_variance(1.0)
     assert (a, s) == pytest.approx((0.466166179191, 0.25), rel=1e-11)

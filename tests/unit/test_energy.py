@@ -1,4 +1,4 @@
-"""Potentials against FACTS' digits, and F' as the derivative of F."""
+"""Potentials to the digits of closed forms, and F' as the derivative of F."""
 
 import numpy as np
 import pytest

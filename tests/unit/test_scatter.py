@@ -52,7 +52,7 @@ def test_errors_below_the_budget_are_not_resolved():
 
 
 def test_step_extrapolation():
-    """Linear neuron: R(kε) = R₀ (1 − 4ε + 12ε²)^k (FACTS 9); e^{−4t} to O(ε²)."""
+    """Linear neuron: R(kε) = R₀ (1 − 4ε + 12ε²)^k; e^{−4t} to O(ε²)."""
 
     def risk(step):
         return (1 - 4 * step + 12 * step**2) ** round(1 / step)

@@ -27,7 +27,7 @@ def test_a_steady_law_stands_for_what_comes_later(tmp_path):
     assert len(run.history["t"]) < 300
     np.testing.assert_array_equal(run.times, [0.0, *TIMES])
     np.testing.assert_allclose([law.time for law in run.laws], run.times)
-    # FACTS 8.1: F_inf; not yet at t = 1
+    # F_inf; not yet at t = 1
     np.testing.assert_allclose(run.free_energy()[2:], -0.28618247146, atol=1e-7)
     assert run.free_energy()[1] > -0.22
     rows = [json.loads(row) for row in (tmp_path / "history.jsonl").read_text().splitlines()]
