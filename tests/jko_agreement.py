@@ -68,7 +68,7 @@ def compared(case, t_end: float, methods) -> Iterator[tuple[str, list[float]]]:
         if exact and problem.mesh_dim > 1:
             continue
         cells, settings = box[2] if exact else fine, {}
-        if name == "jko-dynamic":  # centred at temperature 0, and the dearest
+        if name.startswith("jko-dynamic"):  # centred at temperature 0, and the dearest
             cells, settings = tuple(n // 2 for n in fine), {"inner_steps": 2}
         mesh = ddpde.box(*box[:2], cells=cells)
         found = []

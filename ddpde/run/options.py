@@ -31,7 +31,7 @@ class SolverOptions:
     degree: of the polynomials in each cell. method: a key of `ddpde.step.METHODS` or
     `ddpde.step.JKO_METHODS`, or "auto". rtol: tolerance of a time step relative to the largest
     initial density; dt: fixed step instead of an adaptive one, and the τ of a JKO method;
-    inner_steps: of the path inside a step of "jko-dynamic" (4 if not given).
+    inner_steps: of the path inside a step of "jko-dynamic" and "jko-dynamic-bdf2" (4 if not given).
     adapt: tolerance of the law's L1 error on its mesh, which then follows the law; adapt_depth:
     how often a cell of the given mesh may be halved. grow: mass in the cells at an end of a box
     beyond which the box grows there. steady: the run is over once the law changes by less than

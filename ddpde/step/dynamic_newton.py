@@ -46,11 +46,17 @@ _PIVOTS = (1e-8, 1e-2)  # of the factorisation: few; where those do not do, many
 
 
 class Found(NamedTuple):
-    """density (n,), iterations, what is left: residuals and duality gap."""
+    """density (n,), iterations, what is left: residuals and duality gap.
+
+    The path: potentials φ_k (n, K), parts of τ (K,) of its inner steps, φ_K + δ_K/2 |∇φ_K|² (n,).
+    """
 
     density: np.ndarray
     iterations: int
     residual: float
+    potential: np.ndarray
+    parts: np.ndarray
+    end: np.ndarray
 
 
 @dataclass
@@ -65,11 +71,13 @@ class _Path:
 
 @dataclass
 class _State:
-    """Residuals (n, K): of continuity, and of the rows of ρ_k without s_k. Of the pairs (e, K):
-    jumps of φ, how much of the mobility is of the first end, mobilities. The network's f."""
+    """Residuals (n, K): of continuity, and of the rows of ρ_k without s_k. End of the path (n,):
+    φ_K + δ_K/2 |∇φ_K|². Of the pairs (e, K): jumps of φ, how much of the mobility is of the first
+    end, mobilities. The network's f."""
 
     moved: np.ndarray
     force: np.ndarray
+    end: np.ndarray
     jump: np.ndarray
     from_i: np.ndarray
     mobility: np.ndarray
@@ -100,13 +108,14 @@ class DynamicNewton:
         self._volume = self._sum(flow.masses)
         self._matrix = PathMatrix(flow, self._new, self._old)
 
-    def solve(self, mu: np.ndarray, tau: float) -> Found:
-        """The movement from densities μ (n,) with step τ.
+    def solve(self, mu: np.ndarray, tau: float, potential: np.ndarray | float = 0.0) -> Found:
+        """The movement from densities μ (n,) with step τ, in a potential (n,) besides E.
 
         Raises SolverError where Newton's method does not converge.
         """
+        local = self._flow.local_energy + potential
         for pivots in _PIVOTS:
-            found = self._attempt(mu, tau, pivots)
+            found = self._attempt(mu, tau, local, pivots)
             if found.residual <= _TOLERANCE + 2 * _GAP:
                 return found
         raise SolverError(
@@ -119,18 +128,18 @@ class DynamicNewton:
         """Free the matrix and its factors."""
         self._matrix.close()
 
-    def _attempt(self, mu: np.ndarray, tau: float, pivots: float) -> Found:
+    def _attempt(self, mu: np.ndarray, tau: float, local: np.ndarray, pivots: float) -> Found:
         flow = self._flow
         m, inner = flow.masses[:, None], tau * self._parts
         peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
         graph = Graph(flow.temperature, flow.problem.internal, self._scale(peak))
-        path = self._first_guess(mu, peak, graph)
+        path = self._first_guess(mu, peak, local, graph)
         upwind = self._upwinding(mu, peak)
         weight = m * inner * self._guarded
         whole = self._sum(weight)
         iterations = 0
         while True:
-            at = self._residuals(mu, path, inner, upwind)
+            at = self._residuals(mu, path, local, inner, upwind)
             gap = self._sum(weight * path.density * path.slack)
             force = at.force - weight * path.slack
             missed = self._sum(np.abs(at.moved)) + self._sum(np.abs(path.density * force))
@@ -148,7 +157,9 @@ class DynamicNewton:
             if not flow.comm.allreduce(bool(np.isfinite(step[0]).all()), MPI.LAND):
                 break
             self._move(path, step, graph, across / along)
-        return Found(path.density[:, -1], iterations, residual if np.isfinite(residual) else np.inf)
+        residual = residual if np.isfinite(residual) else np.inf
+        density = path.density[:, -1]
+        return Found(density, iterations, residual, path.potential, self._parts, at.end)
 
     def _direction(
         self, path: _Path, at: _State, weight: np.ndarray, level: float, whole: float
@@ -201,13 +212,13 @@ class DynamicNewton:
         else:
             path.pressure = graph.pressure(path.density[:, -1])
 
-    def _first_guess(self, mu: np.ndarray, peak: float, graph: Graph) -> _Path:
+    def _first_guess(self, mu: np.ndarray, peak: float, local: np.ndarray, graph: Graph) -> _Path:
         """As far from ρ = 0 as the peak is; ρ_K near μ where it is on a curve."""
         flow = self._flow
         density = np.full((flow.size, self._K), peak)
         if flow.temperature > 0:
             density[:, -1] = np.maximum(mu, _TAIL * peak)
-        potential = flow.local_energy + graph.pressure(density[:, -1])
+        potential = local + graph.pressure(density[:, -1])
         if flow.energy.interacting:
             potential = potential + flow.features.field(flow.energy.dual(flow.predictions(mu)))
         slack = self._guarded * np.full_like(density, _START / peak)
@@ -239,7 +250,12 @@ class DynamicNewton:
         return upwinding(flow, mu, peak)[:, None]
 
     def _residuals(
-        self, mu: np.ndarray, path: _Path, inner: np.ndarray, upwind: np.ndarray
+        self,
+        mu: np.ndarray,
+        path: _Path,
+        local: np.ndarray,
+        inner: np.ndarray,
+        upwind: np.ndarray,
     ) -> _State:
         flow, K, i, j = self._flow, self._K, self._i, self._j
         m, phi = flow.masses[:, None], path.potential
@@ -260,8 +276,9 @@ class DynamicNewton:
         force = -m * phi - self._new * square
         force[:, :-1] += m * phi[:, 1:] - (self._old * square)[:, 1:]
         f = flow.predictions(path.density[:, -1])
-        end = path.pressure + flow.local_energy
+        first_variation = path.pressure + local
         if flow.energy.interacting:
-            end = end + flow.features.field(flow.energy.dual(f))
-        force[:, -1] += flow.masses * end
-        return _State(moved, force, jump, from_i, mobility, f)
+            first_variation = first_variation + flow.features.field(flow.energy.dual(f))
+        force[:, -1] += flow.masses * first_variation
+        end = phi[:, -1] + square[:, -1] / flow.masses
+        return _State(moved, force, end, jump, from_i, mobility, f)

@@ -19,6 +19,7 @@ from ddpde.flow.vertices import VertexFlow
 from ddpde.problem import Problem
 from ddpde.space import Law
 from ddpde.step.dynamic import DynamicProximal
+from ddpde.step.dynamic_bdf2 import DynamicBdf2
 from ddpde.step.entropic import EntropicProximal
 from ddpde.step.lagged import LaggedProximal
 from ddpde.step.lagged_bdf2 import LaggedBdf2
@@ -76,6 +77,7 @@ JKO_METHODS = {
     "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True)),
     "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2),
     "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, has_inner_steps=True),
+    "jko-dynamic-bdf2": Scheme(2, VertexFlow, DynamicBdf2, has_inner_steps=True),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
     "jko-quantile-bdf2": Scheme(2, QuantileFlow, QuantileBdf2),

@@ -93,9 +93,9 @@ def cases(tmp_path_factory):
             mesh=f'file = "{file}"', dt=0.01
         ),
         "dynamic, network": DYNAMIC,
-        "dynamic, triangles": ENTROPIC.replace("-entropic", "-dynamic").format(
-            mesh=f'file = "{file}"', dt=0.01
-        ),
+        "dynamic, triangles": ENTROPIC.replace("-entropic", "-dynamic-bdf2")
+        .replace("times = [", "inner_steps = 2\ntimes = [0.005, ")
+        .format(mesh=f'file = "{file}"', dt=0.01),
         "grid": ENTROPIC.format(mesh=BOX, dt=0.1),
         "triangles": ENTROPIC.format(mesh=f'file = "{file}"', dt=0.01),
     }

@@ -11,12 +11,12 @@ from ddpde.step.dynamic_newton import DynamicNewton
 from ddpde.step.lagged import LaggedProximal
 
 
-def dynamic(problem, mesh, tau, inner_steps, count=1):
+def dynamic(problem, mesh, tau, inner_steps, count=1, method="jko-dynamic"):
     return ddpde.solve(
         problem,
         mesh,
         times=[count * tau],
-        method="jko-dynamic",
+        method=method,
         dt=tau,
         inner_steps=inner_steps,
     )
@@ -67,6 +67,24 @@ def test_barenblatt_iterates(tau):
         errors.append(abs(after / before / wider - 1))
     assert errors[-1] < 3e-5 * tau
     assert errors[0] > 9.0 * errors[2]
+
+
+BDF2_STD = {  # FACTS 7.2: variational BDF2 from std 0.5 to t = 1, the first step an ordinary one
+    0.2: 0.68199711758048,
+    0.1: 0.68271020397272,
+    0.05: 0.68275177136941,
+    0.025: 0.68276015158435,
+    0.0125: 0.68276266277357,
+}
+
+
+@pytest.mark.parametrize(
+    "tau", [0.2, 0.1, *(pytest.param(tau, marks=pytest.mark.slow) for tau in (0.05, 0.025, 0.0125))]
+)
+def test_bdf2_iterates(tau):
+    problem, mesh = ornstein_uhlenbeck((0.0,), (0.5,)), ddpde.interval(-3.6, 3.6, cells=240)
+    run = dynamic(problem, mesh, tau, 6, round(1 / tau), "jko-dynamic-bdf2")
+    assert abs(moments(run.laws[-1])[1] - BDF2_STD[tau]) < 1e-4
 
 
 @pytest.mark.slow

@@ -1,0 +1,145 @@
+"""Variational BDF2 in W₂ on meshes: dynamic JKO steps that go on where the last ones led.
+
+A piece of mass that went from x_{n−1} to x_n, by d_n = x_n − x_{n−1}, goes in a step of BDF2 to
+
+    x_{n+1} = x_n + share d_n − h ∇F_T'[ρ_{n+1}](x_{n+1})
+
+with the weights of `bdf2`. The law x_n + share d_n need not be made, which in W₂ takes a positive
+transport over several cells: with −h ∇V(x_{n+1}) = share d_n this is the JKO step from ρ_n itself
+
+    ρ_{n+1} = argmin W₂²(·, ρ_n)/(2h) + F_T + ∫ V dρ,
+
+with a potential more. d_n is the gradient of a function of x_n, the displacement potential D_n, and
+D_{n+1} = −h (F_T' + V) is what the path answers at its end. −h V is share D_n, carried to where
+mass is after the step by half the path's velocity ∇W, ∂_t G + ½ ∇W·∇G = 0: that keeps ∇G along ∇W
+where the two are parallel, and so, as d_{n+1} − d_n = O(τ²), to the order wanted. It is carried
+along the last path first, then along the path that comes of it. On a line, where displacements are
+proportional, this is BDF2 of Gallouët, Natale & Todeschi with their geodesic extrapolation.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from ddpde.errors import SolverError
+from ddpde.flow.vertices import VertexFlow
+from ddpde.step.bdf2 import LONGEST, weights
+from ddpde.step.dynamic import INNER_STEPS, DynamicProximal
+from ddpde.step.mobility import upwinding
+
+_ROUNDS = 2  # of a path and a potential carried along it
+_COURANT = 1.0  # cells that a stage of Runge and Kutta may go
+_MOST_STAGES = 1000
+
+
+@dataclass(frozen=True)
+class _Past:
+    """A step: the law after it (n,), τ, the displacement potential (n,) and that of each inner
+    step (n, K)."""
+
+    density: np.ndarray
+    tau: float
+    way: np.ndarray
+    ways: np.ndarray
+
+
+class DynamicBdf2:
+    """Implements `Proximal` with order 2 in W₂, the action of paths of `inner_steps` inner steps.
+
+    The first step is an ordinary one; so is one from which the free energy would have risen, or
+    that is not found. A step much longer than the last is made of shorter ones.
+    """
+
+    iterations = 0
+
+    def __init__(self, flow: VertexFlow, inner_steps: int = INNER_STEPS) -> None:
+        self._flow, self._step = flow, DynamicProximal(flow, inner_steps)
+        self._past: _Past | None = None
+
+    @property
+    def residual(self) -> float:
+        return self._step.residual
+
+    def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
+        """Densities (n,) after a time τ from u, of the same mass to rounding."""
+        self.iterations = 0
+        same = self._past is not None and np.array_equal(u, self._past.density)
+        if not self._flow.comm.allreduce(same, MPI.LAND):
+            self._past = None
+        return self._to(u, tau)
+
+    def close(self) -> None:
+        """Free the matrix and its factors."""
+        self._step.close()
+
+    def _to(self, u: np.ndarray, tau: float) -> np.ndarray:
+        past = self._past
+        if past is None:
+            return self._go(u, tau, tau)
+        if tau > LONGEST * past.tau:
+            return self._to(self._to(u, 0.5 * tau), 0.5 * tau)
+        with suppress(SolverError):
+            return self._second_order(u, past, tau)
+        return self._go(u, tau, tau)
+
+    def _second_order(self, u: np.ndarray, past: _Past, tau: float) -> np.ndarray:
+        """The step after the past one; SolverError where there is none."""
+        ratio = tau / past.tau
+        share, part = weights(ratio)
+        ways = ratio * past.ways
+        peak = self._flow.comm.allreduce(float(u.max(initial=0.0)), MPI.MAX)
+        upstream = upwinding(self._flow, u, peak)
+        for _ in range(_ROUNDS):
+            beyond = share * past.way
+            for way in ways.T:
+                beyond = self._carried(beyond, way, upstream)
+            density = self._go(u, tau, part * tau, beyond)
+            assert self._past is not None
+            ways = self._past.ways
+        return density
+
+    def _go(
+        self, u: np.ndarray, tau: float, h: float, beyond: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """One movement of h, counted as a step of τ, mass being displaced by ∇ `beyond` before."""
+        try:
+            density = self._step(u, h, -beyond / h)
+        finally:
+            self.iterations += self._step.iterations
+        found = self._step.latest
+        assert found is not None
+        self._past = _Past(density, tau, -h * found.end, -h * found.parts * found.potential)
+        return density
+
+    def _carried(self, G: np.ndarray, way: np.ndarray, upstream: np.ndarray) -> np.ndarray:
+        """G (n,) after ∂_t G + ½ ∇W·∇G = 0 for a unit of time; W (n,): `way`.
+
+        upstream (e,): how much of a pair's slope is seen from the end downstream alone.
+        """
+        flow = self._flow
+        i, j = flow.local_pairs.T
+        everywhere = flow.shared(way)
+        speed = flow.transmissibility * (everywhere[j] - everywhere[i])
+        at_j = 0.5 + upstream * ((speed > 0) - 0.5)
+        to_i, to_j = -0.5 * (1.0 - at_j) * speed, -0.5 * at_j * speed
+        cells = 0.25 * flow.scattered(np.abs(speed), np.abs(speed)) / flow.masses
+        most = flow.comm.allreduce(float(cells.max(initial=0.0)), MPI.MAX)
+        if not most <= _COURANT * _MOST_STAGES:
+            raise SolverError("mass went too far in a step of BDF2", "take a smaller dt")
+        count = max(1, int(np.ceil(most / _COURANT)))
+
+        def rate(G: np.ndarray) -> np.ndarray:
+            values = flow.shared(G)
+            rise = values[j] - values[i]
+            return flow.scattered(to_i * rise, to_j * rise) / (count * flow.masses)
+
+        for _ in range(count):  # Kutta's method of order 3
+            first = rate(G)
+            second = rate(G + 0.5 * first)
+            third = rate(G - first + 2.0 * second)
+            G = G + (first + 4.0 * second + third) / 6.0
+        return G
