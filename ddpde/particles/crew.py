@@ -96,8 +96,11 @@ class Crew:
 
         if not self._groups:
             return np.ones(0, bool)
-        with ThreadPoolExecutor(min(cores(), len(self._groups))) as pool:
-            results = list(pool.map(one, self._state, self._keys))
+        if len(self._groups) == 1:  # a thread of its own would take its memory from the system
+            results = [one(self._state[0], self._keys[0])]
+        else:
+            with ThreadPoolExecutor(min(cores(), len(self._groups))) as pool:
+                results = list(pool.map(one, self._state, self._keys))
         self._state = [state for state, _ in results]
         return np.concatenate([finite for _, finite in results])
 

@@ -8,14 +8,12 @@ tests/benchmarks/bench_particles.py:
   state, updated in place. Slices of one packed array cost a padded sum a step;
 - only Σ_i σ(x; θ_i) is differentiated, not the outputs of all neurons: for output weights this is
   a matrix product, and the array of particles × samples is passed over less often;
-- the derivative along ⟨w, x⟩ is computed once, not again for every row of w;
-- where that array leaves the cache, neurons go through it in blocks.
+- the derivative along ⟨w, x⟩ is computed once, not again for every row of w.
+
+Blocks of neurons that stay in cache are slower: they have to predict a second time.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +22,6 @@ from ddpde.particles.forces import Terms
 from ddpde.particles.randomness import NOISE, minibatches
 from ddpde.particles.recursion import Advance, Chunk
 from ddpde.problem import Unit
-
-ENTRIES = 2**20  # particles × samples in one block: 4 MB in float32
 
 Parts = tuple[jax.Array, ...]
 
@@ -39,15 +35,11 @@ def sweep(terms: Terms, sampling: str, batch: int, general: Advance) -> Advance:
         if path is not None:
             return general(theta, key, chunk)
         dim, width = theta.shape
-        blocks = _blocks(width, batch)
         x, y = minibatches(data, sampling, key, first, len(rates), batch, theta.dtype)
         noise_key = jax.random.fold_in(key, NOISE)
 
         def split(theta: jax.Array) -> Parts:
-            parts = unit.parts(theta) if hasattr(unit, "parts") else (theta,)
-            if blocks == 1:
-                return parts
-            return tuple(jnp.moveaxis(p.reshape(*p.shape[:-1], blocks, -1), -2, 0) for p in parts)
+            return unit.parts(theta) if hasattr(unit, "parts") else (theta,)
 
         def step(j: jax.Array, parts: Parts) -> Parts:
             rate = rates[j]
@@ -55,23 +47,13 @@ def sweep(terms: Terms, sampling: str, batch: int, general: Advance) -> Advance:
             def total(parts: Parts) -> jax.Array:
                 return _total(unit, x[j], parts)
 
-            def moved(parts: Parts, slope: jax.Array, pullback: Callable[..., Any]) -> Parts:
-                (change,) = pullback(slope)
-                shrink = 2.0 * terms.ridge * rate
-                return tuple(
-                    p - c - shrink * p if terms.ridge else p - c
-                    for p, c in zip(parts, change, strict=True)
-                )
-
-            def slopes(sums: jax.Array) -> jax.Array:
-                return (rate / batch) * terms.loss.derivative(sums / width, y[j])
-
-            if blocks == 1:
-                sums, pullback = jax.vjp(total, parts)
-                new = moved(parts, slopes(sums), pullback)
-            else:
-                slope = slopes(jax.lax.map(total, parts).sum(axis=0))
-                new = jax.lax.map(lambda p: moved(p, slope, jax.vjp(total, p)[1]), parts)
+            sums, pullback = jax.vjp(total, parts)
+            (change,) = pullback((rate / batch) * terms.loss.derivative(sums / width, y[j]))
+            shrink = 2.0 * terms.ridge * rate
+            new = tuple(
+                p - c - shrink * p if terms.ridge else p - c
+                for p, c in zip(parts, change, strict=True)
+            )
             if terms.temperature:
                 g = jax.random.normal(
                     jax.random.fold_in(noise_key, first + j), (dim, width), theta.dtype
@@ -81,8 +63,6 @@ def sweep(terms: Terms, sampling: str, batch: int, general: Advance) -> Advance:
             return new
 
         parts = jax.lax.fori_loop(jnp.uint32(0), steps, step, split(theta))
-        if blocks > 1:
-            parts = tuple(jnp.moveaxis(p, 0, -2).reshape(*p.shape[1:-1], width) for p in parts)
         theta = jnp.concatenate([p.reshape(-1, width) for p in parts])
         return theta, jnp.isfinite(theta).all()
 
@@ -106,11 +86,3 @@ def _stored(z: jax.Array) -> jax.Array:
 
 
 _stored.defvjp(lambda z: (z, None), lambda _, d: (jax.lax.optimization_barrier(d),))
-
-
-def _blocks(width: int, batch: int) -> int:
-    """Into how many equal blocks the neurons are cut: on a CPU, where their number allows it."""
-    least = -(-width * batch // ENTRIES)
-    if least == 1 or batch == 1 or jax.default_backend() != "cpu":
-        return 1
-    return next((k for k in range(least, 4 * least) if width % k == 0), 1)

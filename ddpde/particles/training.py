@@ -176,7 +176,7 @@ def _chunk_length(
         law = problem.data
         memory = batch * (law.normals + law.uniforms + law.input_dim + 1)
     longest = max(b - a for a, b in zip([0, *saves], saves, strict=False))
-    return max(1, min(longest, 4096, 300_000_000 // work, 4_000_000 // memory))
+    return max(1, min(longest, 4096, 3_000_000_000 // work, 4_000_000 // memory))
 
 
 def _rates(

@@ -85,10 +85,7 @@ class Plain:
 
 @pytest.mark.parametrize("unit", [RidgeUnit(tanh, 2), Plain()])
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("entries", [2**20, 8])  # 8: blocks of two neurons
-def test_every_step_is_that_of_the_numpy_reference(batch, unit, entries, monkeypatch):
-    monkeypatch.setattr("ddpde.particles.sweep.ENTRIES", entries)
-    backend._kept.cache_clear()
+def test_every_step_is_that_of_the_numpy_reference(batch, unit):
     problem, width, steps, eps = a_problem(unit=unit), 8, 12, 0.05
     times = eps * np.arange(steps + 1)
     run = train(
@@ -107,10 +104,7 @@ def test_every_step_is_that_of_the_numpy_reference(batch, unit, entries, monkeyp
         np.testing.assert_allclose(run.theta[:, replica], expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("entries", [2**20, 8])
-def test_the_fast_recursion_is_the_general_one(entries, monkeypatch):
-    monkeypatch.setattr("ddpde.particles.sweep.ENTRIES", entries)
-    backend._kept.cache_clear()
+def test_the_fast_recursion_is_the_general_one():
     unit = RidgeUnit(tanh, 2, bias=True, output_weight=True)
     fast = a_problem(unit=unit, initial=GaussianLaw.isotropic(4, 1.0))
     general = dataclasses.replace(fast, potential=lambda theta: 0.0 * theta[:, 0])
