@@ -106,6 +106,7 @@ class EulerianFlow:
         self.birth_death = None
         if problem.birth_death > 0:
             self.birth_death = BirthDeath(self.space, problem)
+        self._learns = problem.unit is not None
         self._limiter = PositivityLimiter(self.space)
         self._rule = self.space.quadrature(2 * degree + 2)
         self._basis = self._rule.basis(degree)
@@ -176,7 +177,7 @@ class EulerianFlow:
         mass, rim = sum_over_ranks(self.comm, np.array([masses.sum(), masses[self._rim].sum()]))
         return {
             # of the law that evolves: limiting is not smooth, and would hide the order in time
-            "risk": self.energy.risk(self.predictions(coefficients)),
+            "risk": self.energy.risk(self.predictions(coefficients)) if self._learns else 0.0,
             # of the positive law throughout: with two laws in one sum it need not fall
             "free_energy": self._free_energy(positive),
             "mass": mass,

@@ -20,7 +20,7 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
 
 MOST_INNER_STEPS = 1000
 
-_FEATURE_TOLERANCES = (1e-10, 1e-7)  # least and greatest
+_FEATURE_TOLERANCES = (1e-10, 1e-6)  # least and greatest
 
 
 @dataclass(frozen=True)
