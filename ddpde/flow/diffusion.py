@@ -16,6 +16,7 @@ from ddpde.space.quadrature import tabulate
 _CHUNK = 20_000_000  # numbers in one block of facet tables
 _TOLERANCE = 1e-12  # of conjugate gradients
 _SAME = 1e-12  # shifts nearer than this are those of one time step, but for rounding
+_FEW = 3000  # cells, with which blocks of the cells' are faster than MUMPS's
 _PATIENCE = 60  # iterations after which complete factors are cheaper
 
 
@@ -39,17 +40,19 @@ class Diffusion(Protocol):
 class SparseDiffusion:
     """`Diffusion` on any mesh, on any number of ranks, by (shift M + factor K) x = M b.
 
-    The matrix is symmetric and positive definite. On surfaces and in the plane complete factors
-    (Cholesky, MUMPS), made when the shift changes, are the cheapest; in space, where they fill up,
-    conjugate gradients with incomplete ones, unless these need too many iterations.
+    The matrix is symmetric and positive definite. On surfaces and in the plane complete factors,
+    made when the shift changes, are the cheapest: of few cells on one rank PETSc's own, whose
+    blocks are the cells', else MUMPS's (Cholesky). In space, where they fill up, conjugate
+    gradients with incomplete ones, unless these need too many iterations.
     """
 
     def __init__(self, space: Space, facets: Facets) -> None:
         self._space = space
         rows, columns, blocks = stiffness_blocks(space, facets)
-        self._matrix = NeighbourMatrix(space, rows, columns).fill(blocks)
+        few = space.comm.size == 1 and space.tdim < 3 and space.n_cells <= _FEW
+        self._matrix = NeighbourMatrix(space, rows, columns, blocked=few).fill(blocks)
         cells = np.arange(space.n_cells)
-        self._mass = NeighbourMatrix(space, cells, cells).fill(mass_blocks(space))
+        self._mass = NeighbourMatrix(space, cells, cells, blocked=few).fill(mass_blocks(space))
         self._shifted = self._matrix.duplicate(copy=True)
         self._current = (0.0, 0.0)
         self._x, self._b = self._matrix.createVecs()
@@ -103,8 +106,13 @@ def _direct(matrix: PETSc.Mat) -> PETSc.KSP:
     ksp = PETSc.KSP().create(matrix.comm)
     ksp.setOperators(matrix)
     ksp.setType(PETSc.KSP.Type.PREONLY)
-    ksp.getPC().setType(PETSc.PC.Type.CHOLESKY)
-    ksp.getPC().setFactorSolverType("mumps")
+    pc = ksp.getPC()
+    if matrix.getType() == PETSc.Mat.Type.SEQBAIJ:
+        pc.setType(PETSc.PC.Type.LU)
+        pc.setFactorOrdering(PETSc.Mat.OrderingType.QMD)
+    else:
+        pc.setType(PETSc.PC.Type.CHOLESKY)
+        pc.setFactorSolverType("mumps")
     return ksp
 
 
@@ -131,29 +139,44 @@ class NeighbourMatrix:
     """A sparse matrix of (nd, nd) blocks between cells and their neighbours.
 
     rows (b,) are owned cells, columns (b,) local ones; a pair appears once. `fill` may be called
-    again and again: solvers keep what belongs to the pattern alone.
+    again and again: solvers keep what belongs to the pattern alone. `blocked`: PETSc sees the
+    blocks, and its own solvers work with them, not with single numbers; on one rank.
     """
 
-    def __init__(self, space: Space, rows: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(
+        self, space: Space, rows: np.ndarray, columns: np.ndarray, *, blocked: bool = False
+    ) -> None:
         n_cells, nd = space.local_shape
         columns = space.global_cells[columns]
         order = np.lexsort((columns, rows))
         starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_cells))])
+        index = PETSc.IntType
+        size = (n_cells * nd, None)
+        self._blocked = blocked
+        if blocked:
+            self._places = order
+            self._pattern = starts.astype(index), columns[order].astype(index)
+            self.matrix = PETSc.Mat().createBAIJ((size, size), nd, comm=space.comm)
+            self.matrix.setPreallocationCSR(self._pattern)
+            # as it stores a block: one column after the other
+            self.matrix.setOption(PETSc.Mat.Option.ROW_ORIENTED, False)
+            return
         shape = (n_cells * nd, space.comm.allreduce(n_cells) * nd)
         places = np.arange(len(rows) * nd * nd).reshape(-1, nd, nd)
         csr = sparse.bsr_matrix((places[order], columns[order], starts), shape=shape).tocsr()
-        index = PETSc.IntType
         self._places = csr.data
         self._pattern = csr.indptr.astype(index), csr.indices.astype(index)
         self.matrix = PETSc.Mat().createAIJ(
-            ((n_cells * nd, None), (n_cells * nd, None)),
-            csr=(*self._pattern, np.zeros(csr.nnz)),
-            comm=space.comm,
+            (size, size), csr=(*self._pattern, np.zeros(csr.nnz)), comm=space.comm
         )
 
     def fill(self, blocks: np.ndarray) -> PETSc.Mat:
         """The matrix with blocks (b, nd, nd), in the order of rows and columns."""
-        self.matrix.setValuesCSR(*self._pattern, blocks.ravel()[self._places])
+        if self._blocked:
+            values = blocks[self._places].transpose(0, 2, 1).ravel()
+            self.matrix.setValuesBlockedCSR(*self._pattern, values)
+        else:
+            self.matrix.setValuesCSR(*self._pattern, blocks.ravel()[self._places])
         self.matrix.assemble()
         return self.matrix
 
@@ -186,46 +209,41 @@ def stiffness_blocks(
     Of −Δ, or of −∇·(D∇u) for a `tensor` D.
     """
     n_cells, nd = space.local_shape
-    rule = space.quadrature(tensor.degree if tensor else 2 * space.degree)
-    slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
-    metric = (tensor.inside if tensor else rule.metric()) * rule.reference_weights[:, None, None]
+    diagonal = _inside(space, tensor)
     conormal = tensor.conormal if tensor else facets.conormal
-    diagonal = np.einsum("cqab,aqi,bqj->cij", metric, slopes, slopes, optimize=True)
-    off = []
     values, normal = facets.basis(space.degree)
     areas = facets.weights.ravel()[facets.first].sum(axis=1)
     volumes = space.local_volumes
     heights = (areas[:, None] / volumes[facets.pairs]).mean(axis=1)
     eta = penalty(space.degree, space.tdim) * heights
-    sides = (facets.first, facets.second)
-    step = max(1, _CHUNK // (nd * facets.first.shape[1] * 4))
+    step = max(1, _CHUNK // (nd * max(nd, facets.first.shape[1]) * 4))
+    off = []
     for begin in range(0, len(areas), step):
         part = slice(begin, begin + step)
-        weights = facets.weights.ravel()[facets.first[part]][:, :, None]
-        jump = eta[part, None, None]
-        if tensor:
-            jump = jump * tensor.strength.ravel()[facets.first[part]][:, :, None]
-        tables = []
-        for side in sides:
-            slots = side[part]
+        pairs, weights = facets.pairs[part], facets.weights.ravel()[facets.first[part]]
+        jumps, slopes = [], []
+        for slots, sign in ((facets.first[part], 1.0), (facets.second[part], -1.0)):
             local, cells = slots % facets.per_cell, slots // facets.per_cell
-            slope = np.einsum("fqa,afqi->fqi", conormal[cells, local], normal[:, local])
-            tables.append((values[local], slope))
-        for s in (0, 1):  # test side
-            owned = facets.pairs[part, s] < n_cells
-            for t in (0, 1):  # trial side
-                (v, dv), (u, du) = tables[s], tables[t]
-                sign = 1.0 if s == t else -1.0
-                lifted = weights * (jump * u - 0.5 * du)
-                block = sign * (
-                    np.matmul(v.transpose(0, 2, 1), lifted)
-                    - 0.5 * np.matmul(dv.transpose(0, 2, 1), weights * u)
-                )
-                if s == t:
-                    np.add.at(diagonal, facets.pairs[part, s][owned], block[owned])
-                else:
-                    pair = facets.pairs[part][owned]
-                    off.append((pair[:, s], pair[:, t], block[owned]))
+            along = sign * conormal[cells, local]
+            slopes.append(sum(along[:, :, a, None] * normal[a, local] for a in range(space.tdim)))
+            jumps.append(sign * values[local])
+        jump, slope = np.concatenate(jumps, axis=2), np.concatenate(slopes, axis=2)
+        strength = eta[part, None]
+        if tensor:
+            strength = strength * tensor.strength.ravel()[facets.first[part]]
+        # of a symmetric form in the functions of both sides: η [u][v] − {∂u}[v] − [u]{∂v}
+        half = (0.5 * weights * strength)[:, :, None] * jump - 0.5 * weights[:, :, None] * slope
+        block = np.matmul(jump.transpose(0, 2, 1), half)
+        block += block.transpose(0, 2, 1)
+        for s, test in enumerate((slice(nd), slice(nd, None))):
+            owned = np.flatnonzero(pairs[:, s] < n_cells)
+            beside = (slice(nd, None), slice(nd))[s]
+            mine = pairs[owned, s]
+            off.append((mine, pairs[owned, 1 - s], block[owned, test, beside]))
+            adding = sparse.csr_array(
+                (np.ones(len(owned)), (mine, owned)), shape=(n_cells, len(pairs))
+            )
+            diagonal += (adding @ block[:, test, test].reshape(-1, nd * nd)).reshape(-1, nd, nd)
     rows = np.concatenate([np.arange(n_cells), *[r for r, _, _ in off]])
     columns = np.concatenate([np.arange(n_cells), *[c for _, c, _ in off]])
     blocks = np.concatenate([diagonal, *[b for _, _, b in off]])
@@ -237,3 +255,15 @@ def stiffness_blocks(
         np.add.at(merged, which, blocks)
         rows, columns, blocks = rows[first], columns[first], merged
     return rows, columns, blocks
+
+
+def _inside(space: Space, tensor: Tensor | None) -> np.ndarray:
+    """∫ ∇φ_i·D∇φ_j over the owned cells (n_cells, nd, nd)."""
+    rule = space.quadrature(tensor.degree if tensor else 2 * space.degree)
+    slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
+    metric, weights = tensor.inside if tensor else rule.metric(), rule.reference_weights
+    if metric.shape[1] > 1:
+        metric = metric * weights[:, None, None]
+        return np.einsum("cqab,aqi,bqj->cij", metric, slopes, slopes, optimize=True)
+    products = np.einsum("aqi,bqj->abij", weights[:, None] * slopes, slopes, optimize=True)
+    return np.tensordot(metric[:, 0], products, axes=2)
