@@ -25,7 +25,7 @@ test: $(VENV)/.installed  ## the tests; ARGS="tests/unit -k name" for some of th
 bench: $(VENV)/.installed  ## the benchmarks
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
-lint: $(VENV)/.installed  ## style, types of the facade, import contract
+lint: $(VENV)/.installed  ## style, types, import contract
 	@$(BIN)/python -m pytest tests/unit/test_setup.py -k lint
 
 clean:  ## remove .venv, builds and caches

@@ -17,9 +17,8 @@ _BLOCK = 4_000_000  # entries of the unit's, or of an interaction's matrix at a 
 
 def prediction(problem: Problem, law: Law, x: np.ndarray) -> np.ndarray:
     """f_ρ(x) = ∫ σ(x; θ) ρ(dθ), array (m,) at inputs x (m, d); problems without reduction."""
-    points, masses = law.points(5)
-    kept = masses > 1e-12 * masses.max()
-    points, masses = points[kept], masses[kept]
+    assert problem.unit is not None
+    points, masses = _carrying(law)
     step = max(1, _BLOCK // len(masses))
     blocks = [masses @ problem.unit(x[i : i + step], points) for i in range(0, len(x), step)]
     return np.concatenate(blocks)
@@ -32,12 +31,17 @@ def law_risk(problem: Problem, law: Law, x: np.ndarray, y: np.ndarray) -> float:
 
 def law_energy(problem: Problem, law: Law) -> float:
     """∫ r dρ + ½ ∬ W dρ dρ of a problem without a network, entropy not included."""
-    points, masses = law.points(5)
-    kept = masses > 1e-12 * masses.max()
-    points, masses = points[kept], masses[kept]
+    points, masses = _carrying(law)
     energy = Energy(problem, (points.min(axis=0), points.max(axis=0)))
     f = energy.predictions(energy.features(points), masses)
     return energy.nonlocal_energy(f) + float(masses @ energy.local(points))
+
+
+def _carrying(law: Law) -> tuple[np.ndarray, np.ndarray]:
+    """Points and masses of the law, without those that count for nothing."""
+    points, masses = law.points(5)
+    kept = masses > 1e-12 * masses.max()
+    return points[kept], masses[kept]
 
 
 def cloud_energy(problem: Problem, theta: np.ndarray) -> np.ndarray:

@@ -50,8 +50,8 @@ def read_particles(
     rest = section.model_dump(exclude_unset=True, exclude=others)
     plan = ParticlePlan(step_size=step, system=system, **rest)
     if plan.marginals:
-        _has_marginals(reader, plan)
-    if plan.fluctuations:
+        _has_marginals(reader, plan, plan.marginals)
+    if plan.fluctuations and problem is not None:
         _predictable(reader, plan, problem, fixed)
     _reach_times(reader, plan, times, "solver.times" if listed else "solver.t_end")
     return None if reader.problems else plan
@@ -107,12 +107,12 @@ def _system(
     return system
 
 
-def _has_marginals(reader: Reader, plan: ParticlePlan) -> None:
+def _has_marginals(reader: Reader, plan: ParticlePlan, sizes: Sequence[int]) -> None:
     """Whether the laws of k particles can be compared."""
     path = "particles.marginals"
-    reader.increasing(plan.marginals, path)
-    if max(plan.marginals) > min(plan.widths):
-        reader.say(path, f"{max(plan.marginals)} of {min(plan.widths)} particles")
+    reader.increasing(sizes, path)
+    if max(sizes) > min(plan.widths):
+        reader.say(path, f"{max(sizes)} of {min(plan.widths)} particles")
     if plan.replicas < 4:
         reader.say("particles.replicas", f"{plan.replicas}; particles.marginals needs at least 4")
     if find_spec("ot") is None:

@@ -141,7 +141,7 @@ def resolve(functions: list[Function], box: Box, tolerance: float) -> Lattice | 
     counts = [_resolve(function, box, tolerance) for function in functions]
     if not counts or any(count is None for count in counts):
         return None
-    return Lattice(box, tuple(max(each) for each in zip(*counts, strict=True)))  # type: ignore[misc]
+    return Lattice(box, tuple(max(each) for each in zip(*counts, strict=True)))
 
 
 def _resolve(function: Function, box: Box, tolerance: float) -> list[int] | None:

@@ -21,7 +21,7 @@ from ddpde.errors import ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.flow.heat import Vertices, heat_semigroup
 from ddpde.problem import Problem
-from ddpde.space import Law, gather
+from ddpde.space import Law, gathered
 from ddpde.space.quadrature import legendre, tabulate
 
 _PRESENT = 1e-6  # of the peak: where there is less, how steep F' is does not matter
@@ -116,10 +116,10 @@ class EntropicFlow:
         to_modes = np.linalg.inv(tabulate(legendre(vertices.cell, 1), corners))
         nodal = vertices.extend(u.getArray(readonly=True))[vertices.cells]
         original = vertices.mesh.topology.original_cell_index[: len(nodal)]
-        parts = gather(self.comm, original, vertices.geometry, nodal @ to_modes.T)
-        if not parts:
-            return None
-        return Law(t, vertices.cell, 1, vertices.geometry_degree, *parts)
+        own = Law(
+            t, vertices.cell, 1, vertices.geometry_degree, vertices.geometry, nodal @ to_modes.T
+        )
+        return gathered(self.comm, original, own)
 
 
 def _rim(problem: Problem, vertices: Vertices) -> np.ndarray:

@@ -22,7 +22,7 @@ from ddpde.flow.pressure import PressureDiffusion
 from ddpde.flow.reaction import BirthDeath
 from ddpde.flow.transport import Transport
 from ddpde.problem import Problem
-from ddpde.space import Law, Space, bounding_box, end_facets, gather, tensor_grid
+from ddpde.space import Law, Space, bounding_box, end_facets, gathered, tensor_grid
 
 _WORKSPACE = {1: 100, 2: 120, 3: 220}  # numbers that all else takes for an unknown, by dimension
 _NEGLIGIBLE = 1e-4  # negative mass that the evolution may carry
@@ -198,10 +198,8 @@ class EulerianFlow:
         space = self.space
         geometry = space.geometry[: space.n_cells]
         coefficients = self._limiter(self.coefficients(u))
-        parts = gather(self.comm, space.original_cells, geometry, coefficients)
-        if not parts:
-            return None
-        return Law(t, space.cell, space.degree, space.geometry_degree, *parts)
+        own = Law(t, space.cell, space.degree, space.geometry_degree, geometry, coefficients)
+        return gathered(self.comm, space.original_cells, own)
 
     def _free_energy(self, positive: np.ndarray) -> float:
         local = self.space.nodal_masses(positive) @ self._r

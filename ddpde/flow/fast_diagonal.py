@@ -9,7 +9,7 @@ nothing. On long lines of equal cells the products are cosine transforms.
 from __future__ import annotations
 
 from functools import reduce
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.fft import dct, dst, idct, idst
@@ -167,7 +167,7 @@ def _line_matrix(sizes: np.ndarray, periodic: bool, degree: int, tdim: int) -> n
     # the facets between two cells: traces of the left one at 1, of the right one at 0
     left = cells if periodic else cells[:-1]
     sides = (left, (left + 1) % n)
-    eta = penalty(degree, tdim) * sum(0.5 / sizes[side] for side in sides)[:, None, None]
+    eta = penalty(degree, tdim) * (0.5 / sizes[sides[0]] + 0.5 / sizes[sides[1]])[:, None, None]
     values = (ends[1], ends[0])
     normal = [
         slope / sizes[side][:, None]
@@ -180,5 +180,6 @@ def _line_matrix(sizes: np.ndarray, periodic: bool, degree: int, tdim: int) -> n
                 - 0.5 * values[s][:, None] * normal[t][:, None, :]
                 - 0.5 * normal[s][:, :, None] * values[t]
             )
-            np.add.at(out, (sides[s], slice(None), sides[t]), block if s == t else -block)
+            places: Any = (sides[s], slice(None), sides[t])
+            np.add.at(out, places, block if s == t else -block)
     return out.reshape(n * order, n * order)

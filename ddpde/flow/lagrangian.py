@@ -20,7 +20,7 @@ from ddpde.energy import TOLERANCE, Energy
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_mesh
 from ddpde.problem import Problem
-from ddpde.space import Law, Space, gather
+from ddpde.space import Law, Space, gathered
 from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
 
 
@@ -117,12 +117,9 @@ class LagrangianFlow:
     def law(self, t: float, u: PETSc.Vec) -> Law | None:
         positions = self._points(u).reshape(self._shape)
         geometry = np.einsum("nq,cqg->cng", self._fit, positions)
-        parts = gather(
-            self.comm, self._space.original_cells, geometry, self._reference_density @ self._fit.T
-        )
-        if not parts:
-            return None
-        return Law(t, self._space.cell, self._degree, self._degree, *parts, moved=True)
+        values, degree = self._reference_density @ self._fit.T, self._degree
+        own = Law(t, self._space.cell, degree, degree, geometry, values, moved=True)
+        return gathered(self.comm, self._space.original_cells, own)
 
     def _points(self, u: PETSc.Vec) -> np.ndarray:
         positions = u.getArray(readonly=True).reshape(-1, self._shape[2])

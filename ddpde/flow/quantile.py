@@ -20,6 +20,7 @@ from ddpde.energy import TOLERANCE, Energy
 from ddpde.errors import MeshError, ProblemError
 from ddpde.flow.checks import check_mass, check_mesh
 from ddpde.problem import Problem
+from ddpde.problem.internal import largest_density
 from ddpde.space import Law
 from ddpde.space.quadrature import gauss, legendre, tabulate
 
@@ -104,15 +105,15 @@ class QuantileFlow:
         self._between = between / between.sum() / self._weights
         # crowding: as much length as a mass takes at the largest density
         self._least = np.zeros_like(self._between)
-        self.crowded = problem.internal is not None and not problem.internal.smooth
+        most = largest_density(problem.internal)
+        self.crowded = most < np.inf
         if self.crowded:
-            self._least = self._between / problem.internal.maximum
+            self._least = self._between / most
             # by mass, as the pressure is; where there is hardly any, rounding would undo slack
             self._guard = np.maximum(self._between, _GUARD * self._between.max())
             if not float(np.sum(self._least * self._weights)) < self.upper - self.lower:
                 raise ProblemError(
-                    f"a mass of one does not fit into the mesh at densities below "
-                    f"{problem.internal.maximum:g}",
+                    f"a mass of one does not fit into the mesh at densities below {most:g}",
                     "enlarge the mesh, or the maximum",
                 )
         box = (np.array([self.lower]), np.array([self.upper]))

@@ -26,7 +26,7 @@ from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
 from ddpde.errors import MeshError, ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.problem import Problem
-from ddpde.space import Law, gather
+from ddpde.space import Law, gathered
 from ddpde.space.periodic import NEAR, Periods, across
 from ddpde.space.quadrature import CellQuadrature, jacobian_determinant, legendre, tabulate
 
@@ -147,8 +147,8 @@ class VertexFlow:
         at_corners = tabulate(legendre(self.cell, 1), self._corners)
         values = self.shared(u.getArray(readonly=True))[dofs] @ np.linalg.inv(at_corners).T
         original = self.mesh.topology.original_cell_index[:owned]
-        parts = gather(self.comm, original, self._geometry, values)
-        return Law(t, self.cell, 1, self._geometry_degree, *parts) if parts else None
+        own = Law(t, self.cell, 1, self._geometry_degree, self._geometry, values)
+        return gathered(self.comm, original, own)
 
     @cached_property
     def _ends(self) -> list[sparse.csr_array]:

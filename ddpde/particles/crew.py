@@ -65,7 +65,8 @@ class Crew:
                 states = self.states
                 states[:, :dim] = np.swapaxes(start, 1, 2)
                 self.states = states
-            still = Chunk(np.uint32(0), np.uint32(0), np.zeros(length, self._dtype), *self._aid)
+            rates = np.zeros(length, self._dtype)
+            still = Chunk(np.uint32(0), np.uint32(0), rates, *self._aid)  # type: ignore[arg-type]
             self._state[0], _ = self._move(self._state[0], self._keys[0], still)
             jax.block_until_ready(self._state[0])
             self.compile = time.perf_counter() - clock
@@ -87,7 +88,7 @@ class Crew:
         """Make the steps first … first + steps − 1; whether each replica (R,) stayed finite."""
         padded = np.zeros(self.length, self._dtype)
         padded[:steps] = rates
-        chunk = Chunk(np.uint32(first), np.uint32(steps), padded, *self._aid)
+        chunk = Chunk(np.uint32(first), np.uint32(steps), padded, *self._aid)  # type: ignore[arg-type]
 
         def one(state: jax.Array, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
             with precision(self._dtype):

@@ -110,7 +110,7 @@ def _network_on_samples(unit: Unit, law: DataLaw) -> Callable[..., tuple[jax.Arr
 
     def block(theta: jax.Array, mass: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, y = draw(law, key[None], BLOCK, theta.dtype)
-        return jax.lax.map(lambda p: _outputs(unit, *p, x[0]), (theta, mass)), y
+        return jax.lax.map(lambda p: _outputs(unit, p[0], p[1], x[0]), (theta, mass)), y
 
     return lambda theta, mass, keys: jax.lax.map(partial(block, theta, mass), keys)
 

@@ -92,8 +92,8 @@ class Mixture:
         return xp.concat(drawn, axis=0)
 
     def density(self, theta: np.ndarray) -> np.ndarray:
-        pairs = zip(self.weights, self.components, strict=True)
-        return sum(weight * component.density(theta) for weight, component in pairs)
+        densities = [component.density(theta) for component in self.components]
+        return np.tensordot(self.weights, densities, axes=1)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from ddpde.errors import ProblemError
 from ddpde.problem.activations import Array, namespace
 
@@ -109,3 +111,8 @@ class Congestion:
 
     def pressure_slope(self, density: Array) -> Array:
         return self.value(density)
+
+
+def largest_density(internal: InternalEnergy | None) -> float:
+    """That the energy allows: np.inf where it allows all."""
+    return internal.maximum if isinstance(internal, Congestion) else np.inf

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TypeGuard
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "—"
 
 
-def known(value: float | None) -> bool:
+def known(value: float | None) -> TypeGuard[float]:
     """Whether there is a number at all: null and nan mean 'not measured'."""
     return value is not None and math.isfinite(value)
 
@@ -28,7 +29,6 @@ def sig(value: float | None, digits: int = 3) -> str:
     """`digits` significant digits; powers of ten outside 1e-3 … 1e5."""
     if not known(value):
         return MISSING
-    assert value is not None
     if abs(value) < 1e-200:  # a denormal number is a zero that was not rounded
         return "0"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
@@ -55,11 +55,9 @@ def pm(value: float | None, error: float | None, *, signed: bool = False) -> str
     """Value ± error, the error to two digits and the value to the same place."""
     if not known(value):
         return MISSING
-    assert value is not None
     if not known(error) or not error or error < 1e-12 * abs(value):
         text = sig(value, 6 if not known(error) else 9)  # exact: as many digits as one likes
         return f"+{text}" if signed and value > 0 else text
-    assert error is not None
     place = math.floor(math.log10(error))
     if float(f"{error / 10.0**place:.1f}") >= 10:
         place += 1

@@ -15,7 +15,7 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
     """Headed lists: the PDE, its second discretisation, the networks, acceptance."""
     summary = content.summary
     if summary is None:
-        mass = abs(content.history["mass"] - 1).max()
+        mass = float(abs(content.history["mass"] - 1).max())
         rim = content.history["boundary_mass"].max()
         rows = _discretisation(content.run)
         rows += [

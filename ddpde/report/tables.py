@@ -369,7 +369,7 @@ def _budget(content: Content) -> Table | None:
     rows = []
     for i, t in enumerate(content.times):
         values = [errors[i] for errors in found.values()]
-        row = [short(t), *[sig(v, 2) for v in values], sig(sum(filter(known, values)), 2)]  # type: ignore[arg-type]
+        row = [short(t), *[sig(v, 2) for v in values], sig(sum(filter(known, values)), 2)]
         if comparison is not None:
             row.append(sig(comparison["gap"][-1][i], 2))
             row.append("resolved" if resolved[-1, i] else "not resolved")

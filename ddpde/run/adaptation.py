@@ -147,6 +147,7 @@ class Adaptation:
 
     def _warn(self, error: float) -> None:
         """Say once that the smallest cells are too large."""
+        assert self._tolerance is not None
         if error > self._tolerance and not self._warned:
             self._warned = True
             log.warning(

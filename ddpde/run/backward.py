@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from petsc4py import PETSc
@@ -95,7 +96,7 @@ class Backward:
             noise.append(self._noise())
             return True
 
-        stepper = _Dated(self, _method(self._flow), rtol=rtol)
+        stepper = _Dated(self, _method(self._flow), rtol=rtol)  # type: ignore[arg-type]
         try:
             # between the flow's own steps the law is a smooth function of time
             for before in [s for s in self._path.s if s < self._stop * (1 - 1e-12)][::-1]:
@@ -166,6 +167,8 @@ class _Stacked:
 
 class _Dated(MethodOfLines):
     """The method of lines for an equation whose coefficients depend on time."""
+
+    _flow: Any
 
     def _explicit_part(self, ts: PETSc.TS, t: float, u: PETSc.Vec, out: PETSc.Vec) -> None:
         self._flow.at(t)

@@ -109,7 +109,7 @@ def error_budget(
 def _in_time(options: SolverOptions, method: str) -> tuple[SolverOptions | None, float]:
     """The options of a run of smaller error in time, and the factor on its difference."""
     if options.dt is not None:
-        order = (METHODS | JKO_METHODS)[method].order  # type: ignore[operator]
+        order = (METHODS | JKO_METHODS)[method].order
         return replace(options, dt=options.dt / 2), 1 / (1 - 0.5**order)
     rtol = _TIGHTER * options.rtol
     return (replace(options, rtol=rtol) if rtol >= _TIGHTEST else None), 1.0

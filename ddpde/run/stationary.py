@@ -21,7 +21,7 @@ from ddpde.energy import Energy
 from ddpde.errors import ProblemError, SolverError
 from ddpde.flow.checks import bounding_box, check_mesh
 from ddpde.problem import Problem
-from ddpde.space import CellQuadrature, Law, Space, gather
+from ddpde.space import CellQuadrature, Law, Space, gathered
 
 MOST_FEATURES = 3000  # the Newton matrix is dense
 RULE_DEGREE = 14  # of quadrature beyond twice the density's: exp(−F'/T) is no polynomial
@@ -363,10 +363,8 @@ def _law(point: Point) -> Law | None:
     moments = point.masses.reshape(rule.weights.shape) @ rule.basis(space.degree)
     values = space.divide_by_mass(moments)
     owned = space.geometry[: space.n_cells]
-    parts = gather(space.comm, space.original_cells, owned, values)
-    if not parts:
-        return None
-    return Law(np.inf, space.cell, space.degree, space.geometry_degree, parts[0], parts[1])
+    own = Law(np.inf, space.cell, space.degree, space.geometry_degree, owned, values)
+    return gathered(space.comm, space.original_cells, own)
 
 
 def first_means(

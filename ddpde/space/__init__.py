@@ -14,7 +14,7 @@ except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an 
 
 from ddpde.space.adaptive import AdaptiveMesh, adaptive_mesh
 from ddpde.space.facets import Facets
-from ddpde.space.law import Law, gather
+from ddpde.space.law import Law, gathered
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
 from ddpde.space.periodic import bounding_box, end_facets
 from ddpde.space.points import PointLoads
@@ -47,7 +47,7 @@ __all__ = [
     "disc",
     "end_facets",
     "from_gmsh",
-    "gather",
+    "gathered",
     "interval",
     "signed",
     "sphere",

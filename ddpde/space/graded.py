@@ -150,7 +150,7 @@ class GradedBox:
         This object where nothing changes.
         """
         grown = zip(self.lines, counts, least, strict=True)
-        return self._with([line.grown(*count, low) for line, count, low in grown])
+        return self._with([line.grown(below, above, low) for line, (below, above), low in grown])
 
     def reaching(self, points: np.ndarray, least: Sequence[float]) -> GradedBox:
         """Grown until it holds the points (n, d)."""

@@ -7,7 +7,7 @@ ranks; what compare and report look at, and what is written to disk.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import basix.ufl
@@ -100,11 +100,11 @@ class Law:
         return cls(**fields)
 
 
-def gather(comm: MPI.Comm, original_cells: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Per-cell arrays of all ranks in original cell order; on rank 0 (others: empty list)."""
-    everyone = comm.gather((original_cells, arrays), root=0)
+def gathered(comm: MPI.Comm, original_cells: np.ndarray, own: Law) -> Law | None:
+    """The law whose part on each rank's cells is `own`, in original cell order; on rank 0 only."""
+    everyone = comm.gather((original_cells, own.geometry, own.values), root=0)
     if everyone is None:
-        return []
-    order = np.argsort(np.concatenate([cells for cells, _ in everyone]))
-    columns = zip(*(parts for _, parts in everyone), strict=True)
-    return [np.concatenate(column)[order] for column in columns]
+        return None
+    cells, geometry, values = (np.concatenate(parts) for parts in zip(*everyone, strict=True))
+    order = np.argsort(cells)
+    return replace(own, geometry=geometry[order], values=values[order])

@@ -14,4 +14,4 @@ def with_neighbours() -> Callable[..., Any]:
     DOLFINx's readers and `create_mesh` leave them out unless told: the parts would then be bodies
     of their own, with no flux between them.
     """
-    return dmesh.create_cell_partitioner(dmesh.GhostMode.shared_facet, 2)
+    return dmesh.create_cell_partitioner(dmesh.GhostMode.shared_facet, 2)  # type: ignore[call-arg]

@@ -126,11 +126,12 @@ def _shared(mesh: dmesh.Mesh, pairs: np.ndarray) -> dmesh.Mesh:
     ranks = np.where(pairs[:, 1] < 0, comm.rank, pairs[:, 1]).astype(np.int32)
     offsets = np.searchsorted(pairs[:, 0], np.arange(count + 1)).astype(np.int32)
     destinations = graph.adjacencylist(ranks, offsets)
-    dofs = mesh.geometry.dofmaps[0][:count]
+    dofs, domain = mesh.geometry.dofmaps[0][:count], mesh.ufl_domain()
+    assert domain is not None
     return dmesh.create_mesh(
         comm,
         nodes.local_to_global(dofs.ravel()).reshape(dofs.shape),
-        mesh.ufl_domain(),
+        domain,
         mesh.geometry.x[: nodes.size_local, : mesh.geometry.dim],
         partitioner=lambda *_: destinations._cpp_object,
     )

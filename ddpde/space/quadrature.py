@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import basix
 import basix.ufl
@@ -33,9 +34,9 @@ def lagrange(cell: str, degree: int) -> basix.ufl._ElementBase:
     return basix.ufl.element("Lagrange", cell, degree)
 
 
-def tabulate(element: basix.ufl._ElementBase, points: np.ndarray, derivatives: int = 0):
+def tabulate(element: basix.ufl._ElementBase, points: np.ndarray, derivatives: int = 0) -> Any:
     """Basis values (q, nd), or with derivatives=1 also their gradients (tdim, q, nd)."""
-    table = element.tabulate(derivatives, points)
+    table: Any = element.tabulate(derivatives, points)
     return table[0] if derivatives == 0 else (table[0], table[1:])
 
 

@@ -8,6 +8,7 @@ mesh: quadrature is the same on both sides, without which the free energy would 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import basix
@@ -170,7 +171,7 @@ class Space:
         entries = np.ones(dofs.size), (dofs, np.arange(dofs.size))
         return sparse.csr_array(entries, shape=(len(self.nodes), dofs.size))
 
-    def project(self, density) -> np.ndarray:
+    def project(self, density: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """L² projection (n_cells, nd) of a callable (n, gdim) -> (n,)."""
         rule = self.quadrature(max(3 * self.degree, 8) + 4)
         values = density(rule.points.reshape(-1, self.gdim)).reshape(rule.weights.shape)

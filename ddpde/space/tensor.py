@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -132,7 +133,8 @@ def line_projection(old: np.ndarray, new: np.ndarray, degree: int) -> np.ndarray
     scaled = 0.5 * weights * (length / np.diff(new)[target])[:, None]
     blocks = np.einsum("sq,sqi,sqj->sij", scaled, tables_new, tables_old)
     out = np.zeros((len(new) - 1, order, len(old) - 1, order))
-    np.add.at(out, (target, slice(None), source), blocks)
+    places: Any = (target, slice(None), source)
+    np.add.at(out, places, blocks)
     return out.reshape((len(new) - 1) * order, -1)
 
 

@@ -40,8 +40,9 @@ class Descent:
         self._flow, self._stepper, self._tolerance = flow, stepper, tolerance
         self._last = energy
         # at a front, without temperature, the mesh's error is far above the step's
-        bound = tolerance is not None and flow.temperature > 0
-        self._most = _MOST * tolerance if bound else None
+        self._most = None
+        if tolerance is not None and flow.temperature > 0:
+            self._most = _MOST * tolerance
         self._attempts = self._rest = 0
         self._pause = 1
         self._budget = _FIRST  # of repeats

@@ -24,6 +24,7 @@ from mpi4py import MPI
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.entropic import EntropicFlow
+from ddpde.problem.internal import largest_density
 
 _TOLERANCE = 1e-9  # of log b in L¹(ρ): the relative error of the density
 _MOST_ITERATIONS = 500
@@ -67,7 +68,8 @@ class EntropicProximal:
         if self._start is None:
             half = 0.5 * np.log(np.maximum(flow.heat(rho), _LEAST))
             self._start = np.stack([half, half])
-        z, history, best = self._start, deque(maxlen=_MEMORY + 1), np.inf
+        z, best = self._start, np.inf
+        history: deque = deque(maxlen=_MEMORY + 1)
         for self.iterations in range(1, _MOST_ITERATIONS + 1):
             mapped, density, wanted = self._map(z, rho)
             # as much as there is, or as the next round wants there to be
@@ -143,7 +145,7 @@ class EntropicProximal:
         if internal is None:
             return force / kappa
         if not internal.smooth:
-            return np.minimum(force / kappa, np.log(internal.maximum))
+            return np.minimum(force / kappa, np.log(largest_density(internal)))
         log_density = start
         for _ in range(100):
             density = np.exp(log_density)

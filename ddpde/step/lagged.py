@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
+from ddpde.problem.internal import largest_density
 from ddpde.step.lagged_newton import Found, LaggedNewton
-from ddpde.step.monotone import largest_density
 
 Start = tuple[np.ndarray, np.ndarray]  # density and potential
 
@@ -108,9 +109,7 @@ class LaggedProximal:
             reached, part = part, min(1.0, part * ratio)
             start = found.density, found.potential
 
-    def _newton_from(
-        self, start: Start, u: np.ndarray, tau: float, **options: bool | float
-    ) -> Found:
+    def _newton_from(self, start: Start, u: np.ndarray, tau: float, **options: Any) -> Found:
         try:
             return self._newton.solve(u, tau, start, **options)
         finally:

@@ -78,7 +78,8 @@ class LaggedBdf2:
 
     def _to(self, u: np.ndarray, tau: float) -> np.ndarray:
         """Several steps where one of τ would be the first, or too long after the last."""
-        past, parts = self._past, (1.0,)
+        past = self._past
+        parts: tuple[float, ...] = (1.0,)
         if past is None:
             parts = _RUN_UP
         elif tau > LONGEST * past.tau:

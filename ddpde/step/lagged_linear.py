@@ -154,6 +154,7 @@ class LaggedSystem:
 
     def _field_change(self, at: Linearised, by: np.ndarray) -> np.ndarray:
         """δF' (n,) of the network, of densities changed by (n,)."""
+        assert at.f is not None
         flow = self._flow
         return flow.features.field(flow.energy.dual_change(at.f, flow.predictions(by)))
 

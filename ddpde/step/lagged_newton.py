@@ -26,10 +26,11 @@ from mpi4py import MPI
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
+from ddpde.problem.internal import largest_density
 from ddpde.step.crowded import CrowdGraph
 from ddpde.step.lagged_linear import LaggedSystem, Linearised, Reaction, ringed
 from ddpde.step.mobility import upwinding
-from ddpde.step.monotone import Graph, largest_density
+from ddpde.step.monotone import Graph
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better

@@ -62,7 +62,7 @@ class MethodOfLines:
         self.method = method
         self._u = flow.state
         self._fixed = dt
-        self._dt = dt or (previous._dt if previous else self._first_step(method, rtol))
+        self._dt: float = dt or (previous._dt if previous else self._first_step(method, rtol))
         self._held = 0.0
         self._stop = self._again = False
         self._corrected = 0.0

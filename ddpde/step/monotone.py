@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddpde.problem import Congestion, InternalEnergy
+from ddpde.problem import InternalEnergy
+from ddpde.problem.internal import largest_density
 
 _LINEAR = 0.9  # of ρ: as much decay is taken in ρ
 _DECAY = 30.0  # of log ρ in a Newton step
@@ -19,11 +20,6 @@ _NOTHING = 1e-200  # of u/c: as good as 0, without an entropy
 _LEAST_COLD = -700.0  # and without, for arithmetic's sake
 _FLAT = 1e-130  # least slope dρ/du, in units of 1/c
 _MOST_ITERATIONS = 60
-
-
-def largest_density(internal: InternalEnergy | None) -> float:
-    """That the energy allows: np.inf where it allows all."""
-    return internal.maximum if isinstance(internal, Congestion) else np.inf
 
 
 class Graph:
@@ -100,6 +96,7 @@ class Graph:
 
     def _cold_resolvent(self, u: np.ndarray) -> np.ndarray:
         """ρ with c ρ + h'(ρ) = u > 0: log u is convex in log ρ for powers, and almost linear."""
+        assert self._internal is not None
         y = np.log(u / self.scale)
         for _ in range(_MOST_ITERATIONS):
             density = np.exp(y)

@@ -52,10 +52,13 @@ class Proximal(Protocol):
     above the tolerance.
     """
 
-    iterations: int
-    residual: float
+    @property
+    def iterations(self) -> int: ...
 
-    def __call__(self, u: np.ndarray, tau: float) -> np.ndarray: ...
+    @property
+    def residual(self) -> float: ...
+
+    def __call__(self, u: np.ndarray, tau: float, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

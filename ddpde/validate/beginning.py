@@ -104,7 +104,7 @@ def independent_gap(problem: Problem, law: Law, seed: int = 0) -> tuple[float, f
     Without reduction θ is integrated over the initial `law`'s points and (x, y) over the data's
     nodes; else, or where there are none, over raw samples.
     """
-    assert problem.unit is not None and problem.data is not None
+    assert problem.data is not None
     try:
         if problem.reduction is None:
             nodes = problem.data.nodes()
@@ -131,6 +131,7 @@ def _curved(
     problem: Problem, x: np.ndarray, y: np.ndarray, theta: np.ndarray, masses: np.ndarray
 ) -> np.ndarray:
     """½ ℓ'' Var σ (m,) at data (x, y) under weighted points theta."""
+    assert problem.unit is not None
     outputs = problem.unit(x, theta)
     mean = masses @ outputs
     variance = masses @ (outputs - mean) ** 2

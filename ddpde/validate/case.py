@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ddpde.particles import Regime, System
 from ddpde.problem import Problem
@@ -99,5 +100,5 @@ class Case:
     cross_check: CrossCheck | None = None
     methods: tuple[OtherMethod, ...] = ()
     acceptance: Acceptance = field(default_factory=Acceptance)
-    reference: dict[str, object] | None = None
+    reference: dict[str, Any] | None = None
     source: Path | None = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
-from ddpde.run import SolverOptions, Trajectory, error_budget, solve
-from ddpde.space import Recipe
-from ddpde.validate.case import Case
+from ddpde.run import Trajectory, error_budget, solve
+from ddpde.validate.case import Case, CrossCheck, OtherMethod
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,23 +32,24 @@ class Solutions:
         return (other.energy() - main) / np.abs(main).max()
 
 
-def solve_case(case: Case, folder=None) -> Solutions:  # type: ignore[no-untyped-def]
+def solve_case(case: Case, folder: Path | None = None) -> Solutions:
     """Solve the case's PDE and everything its error budget needs; collective."""
     comm = MPI.COMM_WORLD
 
-    def run(label: str, mesh: Recipe, options: SolverOptions, **kw: object) -> Trajectory:
-        run = solve(
-            case.problem, mesh.build(comm), times=case.times, options=options, label=label, **kw
+    def run(label: str, part: Case | CrossCheck | OtherMethod, folder: Path | None) -> Trajectory:
+        mesh, options = part.mesh.build(comm), part.options
+        found = solve(
+            case.problem, mesh, times=case.times, options=options, folder=folder, label=label
         )
-        if not run.finished:  # Ctrl-C: what the main run reached is in its folder
+        if not found.finished:  # Ctrl-C: what the main run reached is in its folder
             raise KeyboardInterrupt
-        return run
+        return found
 
-    main = run("PDE", case.mesh, case.options, folder=folder)
+    main = run("PDE", case, folder)
     cross = None
     if case.cross_check is not None:
-        cross = run("PDE, second method", case.cross_check.mesh, case.cross_check.options)
-    methods = tuple(run(f"PDE, {m.label}", m.mesh, m.options) for m in case.methods)
+        cross = run("PDE, second method", case.cross_check, None)
+    methods = tuple(run(f"PDE, {method.label}", method, None) for method in case.methods)
     budget = error_budget(
         case.problem, case.mesh, options=case.options, times=case.times, main=main, comm=comm
     )

@@ -75,6 +75,7 @@ def spread(
 def _risk(problem: Problem, plan: ParticlePlan, theta: np.ndarray) -> np.ndarray:
     """Of each replica (n_times, R) on the same samples: they are no source of differences."""
     law, count = problem.data, plan.risk_samples
+    assert law is not None  # there is a risk
     replicas = range(theta.shape[1])
     same = [risk(problem, theta[:, [r]], law, samples=count, seed=plan.seed)[0] for r in replicas]
     return np.concatenate(same, axis=1)

@@ -109,7 +109,7 @@ def _write(
             summary["data"], grids = _on_data(case, solutions.main, experiments)
             arrays.update(grids)
     (folder / "summary.json").write_text(_json(summary))
-    np.savez_compressed(folder / "arrays.npz", **arrays)
+    np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     # last: where there is a verdict, there is everything
     stored = {**verdict.as_dict(), "fingerprint": fingerprint(case)}
     (folder / "verdict.json").write_text(_json(stored))

@@ -222,7 +222,8 @@ def _other_methods(case: Case, solutions: Solutions) -> list[Check]:
 def against_particles(case: Case, comparison: Comparison) -> list[Check]:
     accepted = case.acceptance
     # one family of tests over the output times, that of t = 0, and the marginals: Bonferroni
-    beginning, chaos = comparison.beginning, {}
+    beginning = comparison.beginning
+    chaos: dict[int, list[ChaosGap]] = {}
     for found in comparison.chaos:
         chaos.setdefault(found.k, []).append(found)
     level = accepted.level / (len(comparison.times) + (beginning is not None) + len(chaos))

@@ -12,6 +12,7 @@ import io
 import itertools
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -29,7 +30,7 @@ MARKERS = "osD^vPX"
 
 SMALL, LARGE = (312, 236), (400, 286)  # panels three and two in a row
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ddpde",
     "font.family": "DejaVu Sans",  # for measuring; the page's own face is narrower
@@ -106,7 +107,7 @@ class Drawing:
         self.axes: Axes = self._canvas.add_axes(box)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         if error[0] is None:
             buffer = io.StringIO()
             self._canvas.savefig(buffer, format="svg", transparent=True, dpi=216)  # of rasters

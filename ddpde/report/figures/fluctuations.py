@@ -22,10 +22,11 @@ from ddpde.report.numerals import counted, grouped, sig
 
 def figure(content: Content) -> Figure | None:
     """N times the variance over time, a panel for the risk and for each mean."""
-    spread = (content.comparison or {}).get("spread")
+    comparison = content.comparison or {}
+    spread = comparison.get("spread")
     if spread is None or content.times[-1] <= 0:
         return None
-    widths = np.array(content.comparison["widths"])
+    widths = np.array(comparison["widths"])
     panels = [_panel(content, spread, widths, k) for k in range(len(spread["names"]))]
     legend = []
     for i, (width, colour) in enumerate(zip(widths, colours(len(widths)), strict=True)):

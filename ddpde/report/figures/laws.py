@@ -201,7 +201,7 @@ def _map(
         d.axes.contourf(x, y, z, levels=levels, cmap=_PALE)
         d.axes.contour(x, y, z, levels=levels[:-1:2], colors="#2b5f8d", linewidths=0.6)
         if dots is not None:
-            d.axes.scatter(*dots.T, s=3.6, color=_DOT, linewidths=0, alpha=0.7)
+            d.axes.scatter(dots[:, 0], dots[:, 1], s=3.6, color=_DOT, linewidths=0, alpha=0.7)
         d.axes.set_xlim(x0, x1)
         d.axes.set_ylim(y0, y1)
         d.axes.set_aspect("equal", adjustable="box")
