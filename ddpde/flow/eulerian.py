@@ -185,11 +185,9 @@ class EulerianFlow:
             "boundary_mass": rim,
         }
 
-    def lower(self, u: PETSc.Vec, goal: float) -> float | None:
-        found = self._lowering(self._limiter(self.coefficients(u)), goal)
-        if found is None:
-            return None
-        lowered, energy = found
+    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float | None:
+        laws = (self._limiter(self.coefficients(state)) for state in (u, before))
+        lowered, energy = self._lowering(*laws, goal)
         with u as array:
             array[:] = lowered.ravel()
         return energy

@@ -94,7 +94,7 @@ class LagrangianFlow:
             array[:] = self._points(u).ravel()
         return True
 
-    def lower(self, u: PETSc.Vec, goal: float) -> float | None:
+    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float | None:
         """Mass does not change places here: only a shorter step helps."""
         return None
 

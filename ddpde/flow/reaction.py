@@ -27,7 +27,7 @@ class BirthDeath:
         self._rate, self._temperature = problem.birth_death, problem.temperature
         self._internal, self._conserved = problem.internal, problem.conserved
         self._rule = space.quadrature(degree or 3 * space.degree + 1)
-        self.basis = self._rule.basis(space.degree)
+        self.basis, self.weights = self._rule.basis(space.degree), self._rule.weights
         element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
         self._shape = tabulate(element, self._rule.reference)
         self._dofs = space.potential_dofs[: space.n_cells]

@@ -60,14 +60,10 @@ class System:
 
     def _judge(self) -> Descent | None:
         """What holds the free energy down; None where it falls by itself, or need not fall."""
-        moving = self._options.space == "lagrangian"
-        # on a fixed mesh laws without diffusion condense, and then their energy cannot fall
-        falls = self._problem.noise is None and (self._problem.diffuses or moving)
-        if self._lines is None or not falls:
+        if self._lines is None or self._problem.noise is not None:
             return None
-        repeats = self._options.dt is None and (self._problem.temperature > 0 or moving)
         energy = self.flow.diagnostics(self.flow.state)["free_energy"]
-        return Descent(self.flow, self._lines, energy, self._options.rtol if repeats else None)
+        return Descent(self.flow, self._lines, energy, adaptive=self._options.dt is None)
 
     @property
     def adaptive(self) -> bool:

@@ -40,7 +40,8 @@ METHODS = {
 
 
 _SHORTEST, _LONGEST = 1e-20, 1e20  # steps, as in PETSc
-_GROWTH = 1.1  # the limit on steps after one was refused grows by this with each step
+_SHORTER, _SHORTEST_PART = 0.7, 0.5  # of the last step, and of the longest one
+_GROWTH = 1.002  # the limit on steps grows by this with each step
 
 
 class MethodOfLines:
@@ -66,7 +67,7 @@ class MethodOfLines:
         self._held = 0.0
         self._stop = self._again = False
         self._corrected = 0.0
-        self._cap = _LONGEST
+        self._cap, self._longest = _LONGEST, 0.0
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
         ts.setTime(previous._ts.getTime() if previous else 0.0)
@@ -156,9 +157,10 @@ class MethodOfLines:
 
         return interpolated
 
-    def release(self) -> None:
-        """Let the tolerance alone choose the next step: shorter ones were of no use."""
-        self._limit(_LONGEST)
+    def shorten(self) -> None:
+        """To be called by on_step: make the next steps shorter, which may grow again slowly."""
+        dt = self._ts.getTime() - self._ts.getPrevTime()
+        self._limit(max(_SHORTER * dt, _SHORTEST_PART * self._longest))
 
     def close(self) -> None:
         """Free what PETSc holds: its callbacks would keep the flow and its mesh alive for ever."""
@@ -185,6 +187,7 @@ class MethodOfLines:
         if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
         self._again, self._corrected = False, 0.0
+        self._longest = max(self._longest, dt)
         go_on = self._on_step(t, dt, self._u)
         if self._again:  # not by TSRollBack: the state may have been mended
             ts.setTime(ts.getPrevTime())
@@ -196,6 +199,7 @@ class MethodOfLines:
             return
         if self._cap < _LONGEST:
             self._limit(min(_GROWTH * self._cap, _LONGEST))
+            ts.setTimeStep(min(ts.getTimeStep(), self._cap))
         # the last step before an output time is cut short: remember the natural size
         self._dt = self._fixed or min(self._cap, max(dt, 0.5 * self._dt))
         if self._adapts_rarely:
