@@ -47,7 +47,7 @@ class Descent:
             if lowered is not None:
                 energy = lowered
                 raw.axpy(-1.0, u)
-                self._stepper.change(raw.norm(PETSc.NormType.INFINITY))  # type: ignore[arg-type]
+                self._stepper.change(raw.norm(PETSc.NormType.INFINITY))
                 if self._adaptive:
                     self._stepper.shorten()
             elif self._adaptive and self._attempts < _ATTEMPTS:
