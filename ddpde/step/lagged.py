@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
@@ -20,6 +22,28 @@ _LEAST_RATIO, _LEAST_PART = 1.1, 1e-4  # of that factor, and of τ, before it is
 
 _FIRST_BARRIER, _DUALITY_GAP = 1.0, 1e-10  # of a path to a largest density, and its end
 _BEGINNING = 1e-9  # of the largest density: at least that much is everywhere on that path at first
+_LEAST_GUESS = 0.1  # of the density before
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A step: the law after it and by how much it changed (n,), so the potential (n,), and τ."""
+
+    density: np.ndarray
+    change: np.ndarray
+    potential: np.ndarray
+    potential_change: np.ndarray
+    tau: float
+
+    def ends_at(self, u: np.ndarray, comm: MPI.Comm) -> bool:
+        """Whether densities u (n,) are those after the step, on all ranks."""
+        return comm.allreduce(np.array_equal(u, self.density), MPI.LAND)
+
+    def ahead(self, tau: float) -> Start:
+        """Density and potential after one more step, of τ, if they go on to change like that."""
+        ratio = tau / self.tau
+        density = np.maximum(self.density + ratio * self.change, _LEAST_GUESS * self.density)
+        return density, self.potential + ratio * self.potential_change
 
 
 class LaggedProximal:
@@ -27,6 +51,7 @@ class LaggedProximal:
 
     iterations, residual = 0, 0.0
     latest: Found | None = None  # what Newton's method found in the latest step
+    _trend: Trend | None = None
 
     def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
         self._flow, self._newton = flow, LaggedNewton(flow, upwind=upwind)
@@ -38,24 +63,30 @@ class LaggedProximal:
 
         `frozen`: with a norm that is not varied.
         """
-        self.latest = found = self._found(u, tau, near, frozen)
+        last, trend = self.latest, self._trend
+        starts = [near] if near else [] if last is None else [(u, last.potential)]
+        if near is None and trend is not None and trend.ends_at(u, self._flow.comm):
+            starts.insert(0, trend.ahead(tau))
+        self.latest = found = self._found(u, tau, starts, frozen)
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
-        return density * (wanted / kept)  # what is left of the residual
+        density *= wanted / kept  # what is left of the residual
+        if near is None:
+            change = found.potential - (last or found).potential
+            self._trend = Trend(density, density - u, found.potential, change, tau)
+        return density
 
     def close(self) -> None:
         """Free the matrix and its factors."""
         self._newton.close()
 
-    def _found(self, u: np.ndarray, tau: float, near: Start | None, frozen: bool) -> Found:
-        """The step solved: from where the last one ended, else from movements easier to find."""
+    def _found(self, u: np.ndarray, tau: float, starts: list[Start], frozen: bool) -> Found:
+        """The step solved: from the starts in their order, else from movements easier to find."""
         self.iterations = 0
-        with suppress(SolverError):
-            if near is None:
-                last = self.latest
-                near = (u, last.potential) if last else self._newton.first_guess(u)
-            return self._newton_from(near, u, tau, frozen=frozen)
+        for start in starts or [self._newton.first_guess(u)]:
+            with suppress(SolverError):
+                return self._newton_from(start, u, tau, frozen=frozen)
         if largest_density(self._flow.problem.internal) < np.inf:
             return self._along_a_path(u, tau, frozen)
         with suppress(SolverError):

@@ -17,38 +17,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from mpi4py import MPI
 
 from ddpde.comm import sum_over_ranks
 from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.bdf2 import LONGEST, weights
 from ddpde.step.descent import ALLOWED
-from ddpde.step.lagged import LaggedProximal, Start
+from ddpde.step.lagged import LaggedProximal, Trend
 
 _RUN_UP = (0.125, 0.125, 0.25, 0.5)  # parts of a first step
 _LACK = 1e-14  # mass that may lack, over all vertices, after extrapolation
 _MOST_RETURNS = 200
-_LEAST_GUESS = 0.1  # of the density before
 
 
 @dataclass(frozen=True)
 class _Past:
-    """A step: the law after it (n,), by how much it changed, the free energy, τ, what went over the
-    pairs (e,), mass per transmissibility, the potential (n,) and by how much it changed."""
+    """A step, the free energy after it, and what went over the pairs (e,): mass per
+    transmissibility."""
 
-    density: np.ndarray
-    change: np.ndarray
+    trend: Trend
     energy: float
-    tau: float
     carried: np.ndarray
-    potential: np.ndarray
-    potential_change: np.ndarray
-
-    def guess(self, ratio: float) -> Start:
-        """Density and potential after the next step, with τ so much longer."""
-        density = np.maximum(self.density + ratio * self.change, _LEAST_GUESS * self.density)
-        return density, self.potential + ratio * self.potential_change
 
 
 class LaggedBdf2:
@@ -82,7 +71,7 @@ class LaggedBdf2:
         parts: tuple[float, ...] = (1.0,)
         if past is None:
             parts = _RUN_UP
-        elif tau > LONGEST * past.tau:
+        elif tau > LONGEST * past.trend.tau:
             parts = (0.5, 0.5)
         for part in parts:
             u = self._to(u, part * tau) if past and part < 1.0 else self._go(u, part * tau)
@@ -92,26 +81,24 @@ class LaggedBdf2:
         """One step from u, where the past one ended, if there is one."""
         past = self._past
         if past is not None:
-            ratio = tau / past.tau
-            share, part = weights(ratio)
+            share, part = weights(tau / past.trend.tau)
             start = self._extrapolated(past, share)
             if start is not None:
                 mu, beyond = start
-                density = self._step(mu, part * tau, near=past.guess(ratio), frozen=True)
+                density = self._step(mu, part * tau, near=past.trend.ahead(tau), frozen=True)
                 reached = self._after(u, density, tau, beyond)
                 if reached.energy <= past.energy + ALLOWED * max(1.0, abs(past.energy)):
                     self._past = reached
-                    return reached.density
+                    return reached.trend.density
         self._past = self._after(u, self._step(u, tau), tau, 0.0)
-        return self._past.density
+        return self._past.trend.density
 
     def close(self) -> None:
         """Free the matrix and its factors."""
         self._step.close()
 
     def _continues(self, u: np.ndarray) -> bool:
-        same = self._past is not None and np.array_equal(u, self._past.density)
-        return self._flow.comm.allreduce(same, MPI.LAND)
+        return self._past is not None and self._past.trend.ends_at(u, self._flow.comm)
 
     def _after(
         self, u: np.ndarray, density: np.ndarray, tau: float, beyond: np.ndarray | float
@@ -120,15 +107,9 @@ class LaggedBdf2:
         self.iterations += self._step.iterations
         found, past = self._step.latest, self._past
         assert found is not None
-        return _Past(
-            density,
-            density - u,
-            self._flow.free_energy(density),
-            tau,
-            found.carried + beyond,
-            found.potential,
-            found.potential - past.potential if past else np.zeros_like(u),
-        )
+        before = past.trend.potential if past else found.potential
+        trend = Trend(density, density - u, found.potential, found.potential - before, tau)
+        return _Past(trend, self._flow.free_energy(density), found.carried + beyond)
 
     def _extrapolated(self, past: _Past, share: float) -> tuple[np.ndarray, np.ndarray] | None:
         """Densities μ ≥ 0 (n,) beyond the past step by a share of it, and what went over the pairs.
@@ -139,7 +120,7 @@ class LaggedBdf2:
         flow, a, beyond = self._flow, self._flow.transmissibility, share * past.carried
         i, j = flow.local_pairs.T
         for _ in range(_MOST_RETURNS):
-            mass = flow.masses * past.density - flow.scattered(a * beyond, -a * beyond)
+            mass = flow.masses * past.trend.density - flow.scattered(a * beyond, -a * beyond)
             lack = np.maximum(-mass, 0.0)
             if sum_over_ranks(flow.comm, lack.sum(keepdims=True))[0] <= _LACK:
                 return np.maximum(mass, 0.0) / flow.masses, beyond

@@ -100,7 +100,7 @@ class LaggedSystem:
             extra if at.f is not None or at.reaction is not None else None,
         )
         if not self._frozen:
-            return x[::2], np.where(self._kept, x[1::2], -at.gap)
+            return x[::2], x[1::2]
         change = at.across * x - at.gap
         return x, change + self._field_change(at, at.along * x) if at.f is not None else change
 

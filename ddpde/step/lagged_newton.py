@@ -35,6 +35,7 @@ from ddpde.step.monotone import Graph
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
 _LACK = 1e-13  # mass below zero
+_NOTHING = 1e-30  # of the peak: vertices with less, and nothing around them, stay as they are
 _MOST_ITERATIONS = 40
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
@@ -122,7 +123,7 @@ class LaggedNewton:
             gap = np.abs(density - beside)
             if barrier:  # which is steep: P itself can be no more exact
                 gap = np.minimum(gap, density * np.abs(at.pressure - pressure))
-            needed = ringed(flow, (density != 0) | (mu != 0))
+            needed = ringed(flow, np.maximum(np.abs(density), mu) > _NOTHING * peak)
             off = np.abs(at.moved).sum() + (m * gap)[needed].sum()
             residual = float(sum_over_ranks(flow.comm, np.array([off]))[0])
             if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
