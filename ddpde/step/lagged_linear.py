@@ -26,7 +26,7 @@ from ddpde.flow.vertices import VertexFlow
 
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 _AMD = 0  # MUMPS's number of an ordering that is quickly found
-_HALO = 4  # rings of vertices around those needed, for the law to move
+_HALO = 2  # rings of vertices around those needed, for the law to move
 _SPARE = 0.4  # of those kept: where fewer are needed, the rest goes
 
 Extra = Callable[[np.ndarray], np.ndarray]
