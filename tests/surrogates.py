@@ -141,8 +141,8 @@ class NoisyNeuron:
         return np.stack(risks), clouds
 
 
-def judged(system, rng, seed, **options):
-    """The checks against particles of one validation of a surrogate."""
+def compared(system, rng, seed, **options):
+    """One validation of a surrogate: its case, and its comparison with particles."""
     risks, clouds = system.draw(rng, **options)
     case = Case(
         name="surrogate",
@@ -164,5 +164,9 @@ def judged(system, rng, seed, **options):
         wall=0.0,
         network=clouds[-1][-1, 0],
     )
-    comparison = compare(Solved(system.limit, {}), experiments, case.mesh, seed)
-    return against_particles(case, comparison)
+    return case, compare(Solved(system.limit, {}), experiments, case.mesh, seed)
+
+
+def judged(system, rng, seed, **options):
+    """The checks against particles of one validation of a surrogate."""
+    return against_particles(*compared(system, rng, seed, **options))

@@ -24,6 +24,31 @@ def test_blow_up_is_named_and_the_last_state_saved(tmp_path):
     assert (tmp_path / "laws" / "0000.npz").exists()
 
 
+def test_what_is_saved_is_the_state_before_the_step_that_failed(tmp_path, monkeypatch):
+    from ddpde.run.system import System
+
+    diffusing, mesh = (
+        problem(lambda x: (x * x).sum(axis=1), temperature=0.5),
+        ddpde.interval(-4, 4, cells=12),
+    )
+    settings = {"t_end": 1.0, "dt": 0.1, "method": "imex3"}
+    whole = ddpde.solve(diffusing, mesh, **settings)
+    steps, judged = [], System.judged
+
+    def fourth_fails(self, u):
+        steps.append(1)
+        if len(steps) == 4:
+            raise SolverError("the fourth step")
+        return judged(self, u)
+
+    monkeypatch.setattr(System, "judged", fourth_fails)
+    with pytest.raises(SolverError, match="the fourth step"):
+        ddpde.solve(diffusing, mesh, folder=tmp_path, **settings)
+    law = ddpde.Law.load(tmp_path / "laws" / "last.npz")
+    assert law.time == pytest.approx(0.3)
+    np.testing.assert_array_equal(law.values, whole.laws[3].values)
+
+
 def test_error_inside_a_step_reaches_the_user_as_it_is(monkeypatch):
     from ddpde.flow import EulerianFlow
 

@@ -1,6 +1,7 @@
 """Error budgets against true errors: the bank's exact solutions."""
 
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 import ddpde
@@ -239,6 +240,19 @@ def test_fixed_steps_in_the_plane():
     ):
         ratio = np.abs(found - exact) / estimate
         assert np.all((ratio > 1 / 3) & (ratio < 3))
+
+
+def test_halved_steps_know_the_order():
+    """A method of first order: twice the difference to half the step, to a few per cent."""
+    problem = ornstein_uhlenbeck((1.0,), (0.6,), 0.5)
+    budget = ddpde.error_budget(
+        problem,
+        BoxRecipe((-5.0,), (6.0,), (24,)),
+        options=SolverOptions(method="jko-quantile", dt=0.05),
+        times=[0.5],
+    )
+    error = budget.main.mean()[1, 0] - np.exp(-0.5)
+    assert budget.mean["time"][1, 0] == pytest.approx(error, rel=0.05)
 
 
 def test_a_part_without_a_companion_is_not_measured():

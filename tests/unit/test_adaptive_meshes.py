@@ -3,10 +3,12 @@
 import basix
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import ddpde
 from ddpde.errors import MeshError
 from ddpde.problem import GaussianLaw, Problem
+from ddpde.problem.classics import TURN, kuramoto
 from ddpde.space import Law, Space, adaptive_mesh
 from ddpde.space.graded import DyadicLine
 
@@ -102,6 +104,21 @@ def test_refinement_of_simplices_does_not_creep():
     assert np.abs(mesh.rounds[-1].volumes.min() / mesh.rounds[0].volumes[0] * 4**6 - 1) < 1e-9
     far = (mesh.rounds[-1].centres < 1.0).all(axis=1)
     assert np.allclose(mesh.rounds[-1].volumes[far], mesh.rounds[0].volumes[0])
+
+
+def test_what_the_mesh_cut_off_is_remembered_on_later_meshes():
+    law = GaussianLaw((0.0,), (0.3,))
+    cut = Problem("cut", law, potential=lambda x: (x * x).sum(axis=1) / 2, temperature=0.5)
+    run = ddpde.solve(cut, ddpde.interval(-1.03, 4, cells=8), times=[0.5], adapt=1e-3)
+    assert len(set(run.history["cells"])) > 1
+    assert run.truncated_mass == pytest.approx(norm.cdf(-1.03 / 0.3), rel=1e-3)
+
+
+def test_a_circle_does_not_grow():
+    """However much mass is at its ends."""
+    mesh = ddpde.interval(0, TURN, cells=12)
+    run = ddpde.solve(kuramoto(0.5, 1.5), mesh, times=[0.2], rtol=1e-4, grow=1e-6)
+    assert set(run.history["cells"]) == {12}
 
 
 def test_lines_halve_merge_and_grow():

@@ -35,6 +35,16 @@ def test_a_steady_law_stands_for_what_comes_later(tmp_path):
     report.write(tmp_path)
 
 
+def test_steady_means_the_same_whatever_the_steps():
+    """The change in a unit of time counts, not that in a step."""
+    problem, mesh = ornstein_uhlenbeck(mean=(1.0,), std=(0.5,)), ddpde.interval(-5, 5, cells=12)
+    ends = [
+        ddpde.solve(problem, mesh, t_end=20.0, dt=dt, method="imex3", steady=1e-2).steady_at
+        for dt in (0.02, 0.1)
+    ]
+    assert 2 < ends[0] < 10 and abs(ends[1] - ends[0]) < 0.3
+
+
 def test_what_is_not_steady_goes_on():
     mesh = ddpde.interval(-1.9, 2.9, cells=16)
     run = ddpde.solve(
