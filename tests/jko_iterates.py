@@ -57,3 +57,23 @@ def barenblatt_radius(m, tau, count, radius=None):
 
         radius = brentq(excess, radius, radius + 5, xtol=1e-15)
     return radius
+
+
+GRAVITY_MASS = 3.2741383671185713
+
+
+def gravity_density(x, t):
+    """∂_t u = u'' + u' on [0, 1], of mass GRAVITY_MASS (Cancès, Gallouët & Todeschi 2020)."""
+    a = np.pi**2 + 0.25
+    decaying = np.exp(-a * t + x / 2) * (np.pi * np.cos(np.pi * x) + np.sin(np.pi * x) / 2)
+    return decaying + np.pi * np.exp(x - 0.5)
+
+
+def gravity():
+    """The potential −x with temperature 1 from that solution at time 0.1, of mass one."""
+    return Problem(
+        name="gravity",
+        initial=DensityLaw(1, lambda x: gravity_density(x[:, 0], 0.1) / GRAVITY_MASS),
+        potential=lambda theta: -theta[:, 0],
+        temperature=1.0,
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import cached_property, partial
 from itertools import combinations
+from math import prod
 
 import basix
 import basix.ufl
@@ -27,7 +28,7 @@ from ddpde.errors import MeshError, ProblemError
 from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
 from ddpde.problem import Problem
 from ddpde.space import Law, gathered
-from ddpde.space.periodic import NEAR, Periods, across
+from ddpde.space.periodic import NEAR, numbered
 from ddpde.space.quadrature import CellQuadrature, jacobian_determinant, legendre, tabulate
 
 _OBTUSE = 0.01  # of all transmissibilities: as much may face obtuse angles, and is left out
@@ -48,33 +49,22 @@ class VertexFlow:
         self, problem: Problem, mesh: dmesh.Mesh, degree: int = 1, tolerance: float = TOLERANCE
     ) -> None:
         check_mesh(problem, mesh)
-        if any(problem.periods) and mesh.comm.size > 1:
-            raise ProblemError(
-                "JKO steps have periodic coordinates on one rank only", "run without mpirun"
-            )
         self.problem, self.mesh, self.comm = problem, mesh, mesh.comm
         self.temperature = problem.temperature
         self.cell = mesh.topology.cell_name()
         self._vertices = fem.functionspace(mesh, ("Lagrange", 1))
-        index = self._vertices.dofmap.index_map
-        self.size, self.first = index.size_local, index.local_range[0]
-        self.total = index.size_global
-        self.reached = index.local_to_global(
-            np.arange(self.size + index.num_ghosts, dtype=np.int32)
-        )
+        numbering = numbered(self._vertices, problem.periods)
+        self.first, self.total = numbering.first, numbering.total
+        self.size = len(numbering.chosen)
+        self.reached = numbering.reached
+        self._number = numbering.number
         self._positions = self._vertices.tabulate_dof_coordinates()[:, : mesh.geometry.dim]
-        self._number = np.arange(len(self.reached))  # of each vertex of the mesh
-        chosen = self._number
-        if any(problem.periods):
-            chosen, self._number = _closed(self._positions, problem.periods, bounding_box(mesh))
-            self.size = self.total = len(chosen)
-            self.reached = np.arange(self.size)
         self.local_shape = (self.size,)
         self._exchange = PETSc.Vec().createGhost(
             self.reached[self.size :].astype(PETSc.IntType), (self.size, None), comm=self.comm
         )
         self._build()
-        self.points = self._positions[chosen[: self.size]]
+        self.points = self._positions[numbering.chosen]
         box = bounding_box(mesh)
         reduce = partial(sum_over_ranks, self.comm)
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
@@ -100,7 +90,7 @@ class VertexFlow:
         """Values (n, …) at the owned vertices, with those of the ghosts after them."""
         if self.comm.size == 1:
             return owned
-        columns = owned.reshape(len(owned), -1)
+        columns = owned.reshape(len(owned), prod(owned.shape[1:]))  # a rank may own none
         out = np.empty((len(self.reached), columns.shape[1]))
         for j, column in enumerate(columns.T):
             with self._exchange.localForm() as form:
@@ -114,7 +104,7 @@ class VertexFlow:
         """The sum over all ranks, at the owned vertices, of parts (n and ghosts, …)."""
         if self.comm.size == 1:
             return parts
-        columns = parts.reshape(len(parts), -1)
+        columns = parts.reshape(len(parts), prod(parts.shape[1:]))
         out = np.empty((self.size, columns.shape[1]))
         for j, column in enumerate(columns.T):
             with self._exchange.localForm() as form:
@@ -236,8 +226,9 @@ class VertexFlow:
                 ends = np.stack([end[axis] for end in bounding_box(self.mesh)])
                 artificial &= np.abs(centres[:, [axis]] - ends).min(axis=1) > NEAR * period
         dofs = fem.locate_dofs_topological(self._vertices, tdim - 1, facets[artificial])
-        dofs = self._number[dofs]
-        return np.unique(dofs[dofs < self.size])
+        marked = np.zeros(len(self.reached))
+        marked[self._number[dofs]] = 1.0
+        return np.flatnonzero(self.gathered(marked)[: self.size])
 
     def _energies(self, density: np.ndarray) -> tuple[float, float]:
         """Risk and free energy."""
@@ -262,15 +253,3 @@ class VertexFlow:
         u = PETSc.Vec().createMPI((self.size, None), comm=self.comm)
         u.setArray(density)
         return u
-
-
-def _closed(
-    points: np.ndarray, periods: Periods, box: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """One of the points (n, gdim) for each that are one across a period, and each one's number."""
-    same = np.arange(len(points))
-    for low, high in across(points, periods, box):
-        same[high] = same[low]
-    while np.any(same != same[same]):  # corners go along one period after another
-        same = same[same]
-    return np.unique(same, return_inverse=True)

@@ -6,8 +6,10 @@ several ranks a cell at one end has to know the cell at the other, as it knows i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from dolfinx import graph
+from dolfinx import fem, graph
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 from scipy.spatial import cKDTree
@@ -78,6 +80,65 @@ def check_ends(points: np.ndarray, periods: Periods, box: tuple[np.ndarray, np.n
                 f"the mesh does not match itself across the period of coordinate {axis}",
                 "use equal facets on both ends",
             )
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Vertices of a mesh, those that are one across a period counted once.
+
+    reached (r,): global numbers of those that this rank knows, its own before others'; number (n,):
+    where among these each vertex of the mesh is that this rank knows; chosen (size,): the mesh's
+    vertex of each own one. Own ones count from `first`, all are `total`.
+    """
+
+    reached: np.ndarray
+    number: np.ndarray
+    chosen: np.ndarray
+    first: int
+    total: int
+
+
+def numbered(space: fem.FunctionSpace, periods: Periods) -> Numbering:
+    """The vertices of a space of degree one. MeshError where the ends of a period do not match."""
+    index, comm = space.dofmap.index_map, space.mesh.comm
+    count = index.size_local
+    everyone = index.local_to_global(np.arange(count + index.num_ghosts, dtype=np.int32))
+    if not any(periods):
+        here = np.arange(len(everyone))
+        return Numbering(everyone, here, here[:count], index.local_range[0], index.size_global)
+    points = space.tabulate_dof_coordinates()[:count, : space.mesh.geometry.dim]
+    box = bounding_box(space.mesh)
+    at_end = np.zeros(count, dtype=bool)
+    for axis, period in enumerate(periods):
+        for end in box if period is not None else ():
+            at_end |= np.abs(points[:, axis] - end[axis]) < NEAR * period
+    # vertices at ends alone: a small part of the mesh
+    ends, places = (
+        np.concatenate(comm.allgather(part[at_end])) for part in (everyone[:count], points)
+    )
+    check_ends(places, periods, box)
+    same = np.arange(len(ends))
+    for low, high in across(places, periods, box):
+        same[high] = same[low]
+    while np.any(same != same[same]):  # corners go along one period after another
+        same = same[same]
+    order = np.argsort(ends)
+    left_out = ends[same != np.arange(len(ends))]
+    chosen = np.flatnonzero(~np.isin(everyone[:count], left_out))
+    first, total = comm.exscan(len(chosen)) or 0, comm.allreduce(len(chosen))
+    new = fem.Function(space, dtype=np.float64)
+    new.x.array[chosen] = first + np.arange(len(chosen))
+    new.x.scatter_forward()
+    numbers = new.x.array.astype(np.int64)
+    of_ends = np.concatenate(comm.allgather(numbers[:count][at_end]))[same]
+    at = order[np.minimum(np.searchsorted(ends[order], everyone), len(ends) - 1)]
+    numbers = np.where(ends[at] == everyone, of_ends[at], numbers)
+    own = first + np.arange(len(chosen))
+    others = np.setdiff1d(numbers, own)
+    reached = np.concatenate([own, others])
+    sorter = np.argsort(reached)
+    number = sorter[np.searchsorted(reached[sorter], numbers)]
+    return Numbering(reached, number, chosen, first, total)
 
 
 def closed(mesh: dmesh.Mesh, periods: Periods) -> tuple[dmesh.Mesh, np.ndarray]:

@@ -70,6 +70,40 @@ inner_steps = 2
 dt = 0.1
 times = [0.1]
 """
+CIRCLES = """
+from mpi4py import MPI
+import sys
+import numpy as np
+import ddpde
+from ddpde.problem import DensityLaw, Problem
+
+TURN = 2 * np.pi
+
+start = DensityLaw(2, lambda x: (1 + 0.5 * np.cos(x[:, 0] + 0.3) * np.cos(x[:, 1] - 1)) / TURN**2)
+torus = Problem("torus", start, temperature=0.3, periods=(TURN, TURN),
+                potential=lambda x: np.cos(x[:, 0] - x[:, 1]))
+start = DensityLaw(2, lambda x: (1 + 0.5 * np.cos(x[:, 0])) / TURN)
+band = Problem("band", start, potential=lambda x: x[:, 1] * np.cos(x[:, 0]), temperature=0.3,
+               periods=(TURN, None))
+start = DensityLaw(1, lambda x: (1 + 0.5 * np.cos(x[:, 0])) / TURN)
+circle = Problem("circle", start, potential=lambda x: np.sin(x[:, 0]), temperature=0.3,
+                 periods=(TURN,))
+square = [0, 0], [TURN, TURN]
+runs = [
+    ddpde.solve(problem, mesh, times=[0.2], method=method, dt=0.1)
+    for problem, mesh, method in (
+        (circle, ddpde.interval(0, TURN, cells=12), "jko"),
+        (torus, ddpde.box(*square, cells=[7, 5]), "jko-bdf2"),
+        (torus, ddpde.box(*square, cells=[7, 5], cell="triangle"), "jko-upwind"),
+        (torus, ddpde.box(*square, cells=[4, 3]), "jko-dynamic-bdf2"),
+        (band, ddpde.box([0, 0], [TURN, 1], cells=[5, 2], cell="triangle"), "jko-bdf2"),
+    )
+]
+if MPI.COMM_WORLD.rank == 0:
+    columns = "risk", "free_energy", "mass", "boundary_mass"
+    found = [[run.laws[-1].values, *(run.history[name] for name in columns)] for run in runs]
+    np.save(sys.argv[1], np.concatenate([np.ravel(part) for parts in found for part in parts]))
+"""
 BOX = "lower = [-4.0, -4.0]\nupper = [4.0, 4.0]\ncells = [31, 24]"
 
 
@@ -141,3 +175,20 @@ def test_ranks_agree(case, cases, tmp_path):
         for ours, theirs in zip(laws, expected, strict=True):
             for a, b in ((ours.values, theirs.values), (ours.geometry, theirs.geometry)):
                 assert np.abs(a - b).max() < 1e-8 * np.abs(b).max()
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+def test_periodic_coordinates_on_ranks(tmp_path):
+    """Intervals, quadrilaterals, triangles; one period and two."""
+    found = []
+    for ranks in (1, 2, 3):
+        file = tmp_path / f"{ranks}.npy"
+        subprocess.run(
+            [MPIRUN, "-n", str(ranks), sys.executable, "-c", CIRCLES, str(file)],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            check=True,
+            capture_output=True,
+            timeout=240,
+        )
+        found.append(np.load(file))
+    assert np.allclose(found[1:], found[0], rtol=1e-8, atol=1e-12)

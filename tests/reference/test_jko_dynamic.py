@@ -69,7 +69,7 @@ def test_barenblatt_iterates(tau):
     assert errors[0] > 9.0 * errors[2]
 
 
-BDF2_STD = {  # FACTS 7.2: variational BDF2 from std 0.5 to t = 1, the first step an ordinary one
+BDF2_STD = {  # exact: variational BDF2 from std 0.5 to t = 1, the first step an ordinary one
     0.2: 0.68199711758048,
     0.1: 0.68271020397272,
     0.05: 0.68275177136941,

@@ -2,13 +2,21 @@
 
 import numpy as np
 import pytest
-from jko_iterates import barenblatt, barenblatt_radius, bdf2, first_radius, gaussian_std
+from jko_iterates import (
+    GRAVITY_MASS,
+    barenblatt,
+    barenblatt_radius,
+    bdf2,
+    first_radius,
+    gaussian_std,
+    gravity,
+    gravity_density,
+)
 
 import ddpde
 from ddpde.flow.quantile import QuantileFlow
 from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.catalogue import isotropic_gaussians, ornstein_uhlenbeck
-from ddpde.problem.initial import DensityLaw
 from ddpde.problem.internal import Congestion
 from ddpde.space.quadrature import gauss
 from ddpde.step.quantile import QuantileBdf2
@@ -148,23 +156,11 @@ def test_gravity_with_second_order(method):
 
 def gravity_error(method, tau):
     """L1, of a law of mass 3.274."""
-    a, mass = np.pi**2 + 0.25, 3.2741383671185713
-
-    def exact(x, t):
-        decaying = np.exp(-a * t + x / 2) * (np.pi * np.cos(np.pi * x) + np.sin(np.pi * x) / 2)
-        return decaying + np.pi * np.exp(x - 0.5)
-
-    problem = Problem(
-        name="gravity",
-        initial=DensityLaw(1, lambda x: exact(x[:, 0], 0.1) / mass),
-        potential=lambda theta: -theta[:, 0],
-        temperature=1.0,
-    )
     mesh = ddpde.interval(0, 1, cells=16)
-    law = quantile(problem, mesh, tau, 0.2, degree=6, method=method).laws[-1]
+    law = quantile(gravity(), mesh, tau, 0.2, degree=6, method=method).laws[-1]
     reference, weights = gauss("interval", 39)
     x, density, volume = law.at(reference)
-    difference = np.abs(mass * density - exact(x[:, :, 0], 0.3))
+    difference = np.abs(GRAVITY_MASS * density - gravity_density(x[:, :, 0], 0.3))
     return np.sum(difference * volume * weights)
 
 

@@ -65,7 +65,13 @@ def test_heat_on_a_sphere(method, sphere):
     assert abs(left) < SPHERE.get(method, 0.01), (left, off)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "jko-dynamic-bdf2" else ())
+        for name in METHODS
+    ],
+)
 def test_an_l_shape_against_the_method_of_lines(method, l_shape):
     mesh, problem, exact = l_shape
     run = ddpde.solve(problem, mesh, times=[1.0], method=method, dt=0.05)
