@@ -1,5 +1,6 @@
 """Version, lint, types, import contract, and the search for an interpreter."""
 
+import ast
 import configparser
 import os
 import subprocess
@@ -27,6 +28,64 @@ def test_version_is_the_packages():
     setup.read(ROOT / "setup.cfg")
     said = run(sys.executable, "-c", "import ddpde; print(ddpde.__version__)")
     assert said.stdout.strip() == setup["metadata"]["version"]
+
+
+# What setup.cfg calls otherwise than conda-forge does, and what is imported by another name.
+CONDA = {
+    "dolfinx-solver-real": "fenics-dolfinx",
+    "gmsh": "python-gmsh",
+    "matplotlib": "matplotlib-base",
+    "playwright": "playwright-python",
+    "pot": "pot",
+}
+IMPORTED = {"sklearn": "scikit-learn", "ot": "pot"}
+# In the wheel of dolfinx-solver-real; conda brings basix and ufl with fenics-dolfinx.
+IN_THE_WHEEL = {"dolfinx", "basix", "ufl", "petsc4py", "slepc4py"}
+WITH_ANOTHER = {"pydantic_core": "pydantic", "markupsafe": "jinja2"}
+
+
+def declared():
+    """The packages that setup.cfg asks for, with their versions; not those of benchmarks."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    groups = [setup["options"]["install_requires"]]
+    groups += [v for k, v in setup["options.extras_require"].items() if k not in ("all", "bench")]
+    lines = [line.split("#")[0].strip() for group in groups for line in group.splitlines()]
+    return {line.split()[0].lower(): line.split(maxsplit=1)[1] for line in lines if line}
+
+
+def conda():
+    """The packages of environment.yml with their versions."""
+    lines = (ROOT / "environment.yml").read_text().split("dependencies:")[1].splitlines()
+    entries = [line.split("#")[0].strip().removeprefix("- ") for line in lines]
+    return {e.split()[0]: e.partition(" ")[2] for e in entries if e}
+
+
+def test_conda_users_get_what_pip_users_get():
+    theirs, ours = conda(), declared()
+    expected = {CONDA.get(name, name): version for name, version in ours.items()}
+    assert expected.pop("fenics-dolfinx") == ">=0.11,<0.12"
+    assert theirs.pop("fenics-dolfinx") == "=0.11"
+    assert theirs.pop("python") == ">=3.12" and "pip" in theirs
+    assert {"petsc4py", "slepc4py"} <= set(theirs)
+    rest = {k: v for k, v in theirs.items() if k not in ("pip", "petsc4py", "slepc4py")}
+    assert rest == expected
+
+
+def test_what_is_imported_is_declared_and_in_the_readme():
+    trees = [ast.parse(f.read_text()) for f in (ROOT / "ddpde").rglob("*.py")]
+    found = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+    named = {WITH_ANOTHER.get(name, IMPORTED.get(name, name)) for name in found}
+    own = set(sys.stdlib_module_names) | IN_THE_WHEEL | {"ddpde"}
+    assert named - own <= set(declared())
+    readme = (ROOT / "README.md").read_text().lower()
+    missing = [n for n in {*declared(), "petsc4py", "slepc4py"} if f"`{n}`" not in readme]
+    assert not missing
 
 
 def test_lint_style():

@@ -10,7 +10,7 @@ from scipy import stats
 from surrogates import QuadraticNetwork, compared
 
 import ddpde
-from ddpde.compare import Scatter, cloud_energy, law_energy
+from ddpde.compare import Extrapolation, Scatter, cloud_energy, law_energy
 from ddpde.compare.statistics import Rate
 from ddpde.particles import SGD
 from ddpde.problem import GaussianInputs, GaussianLaw, Problem, RidgeUnit, identity
@@ -19,6 +19,7 @@ from ddpde.space import BoxRecipe
 from ddpde.validate import Acceptance, Case, Check, ParticlePlan
 from ddpde.validate.beginning import independent_gap
 from ddpde.validate.case import OtherMethod
+from ddpde.validate.comparison import _scatter
 from ddpde.validate.experiments import run_experiments
 from ddpde.validate.solutions import Solutions
 from ddpde.validate.spread import Spread, spread
@@ -125,6 +126,42 @@ def test_a_random_limit_needs_noise_and_another_law(run, surrogate):
     assert red(case, solutions, replace(near, common_noise=noise)) == ["another law than the PDE's"]
 
 
+def test_a_false_alarm_in_the_family_has_the_level_asked_for(run, surrogate):
+    """Bonferroni: each of four times is tested at a quarter of it."""
+    _, comparison = surrogate
+    name, times = "risk of particles, N → ∞", len(comparison.times)
+    for level, expected in ((0.0099 / 4, [name]), (0.0101 / 4, [])):
+        limit = stats.norm.ppf(1 - level / 2)
+        fits = [Extrapolation(limit, 1.0, 0.0, 0.0, 1e9)] + [
+            Extrapolation(0.0, 1.0, 0.0, 0.0, 1e9)
+        ] * (times - 1)
+        measured = replace(
+            comparison,
+            risk_limit=fits,
+            beginning=None,
+            deterministic=np.zeros(times),
+            step_bias_ratio=np.zeros(times),
+        )
+        assert red(case_of(run), Solutions(run, None, {}), measured) == expected
+
+
+def test_a_verdict_is_kept_on_the_same_files_and_code(tmp_path, monkeypatch):
+    from ddpde.validate import kept
+
+    file = tmp_path / "case.toml"
+    file.write_text("a = 1")
+    case = SimpleNamespace(source=file)
+    first = kept.fingerprint(case)
+    (tmp_path / "README.md").write_text("words")
+    assert kept.fingerprint(case) == first
+    (tmp_path / "build.py").write_text("")
+    second = kept.fingerprint(case)
+    (tmp_path / "build.py").rename(tmp_path / "other.py")
+    third = kept.fingerprint(case)
+    monkeypatch.setattr(kept, "_code", lambda: "changed")
+    assert len({first, second, third, kept.fingerprint(case)}) == 4
+
+
 def test_fluctuations_between_the_quantiles_of_chi_squared():
     low, high = stats.chi2.ppf([0.005, 0.995], 15) / 15
     predicted = np.full((1, 1, 3), 2.0)
@@ -141,6 +178,14 @@ def test_measured_variances_are_unbiased():
     found = spread(problem, plan, predicted, SimpleNamespace(coordinates=[clouds]))
     assert found.measured.item() == pytest.approx(np.var([0, 1, 2, 5], ddof=1))
     assert found.freedom == 3
+
+
+def test_common_noise_is_split_from_unbiased_variances():
+    """Two widths determine own/N + common."""
+    mean = np.random.default_rng(5).standard_normal((2, 1, 4))
+    (found,) = _scatter(np.array([10, 40]), mean)
+    split = [found.own / 10 + found.common, found.own / 40 + found.common]
+    np.testing.assert_allclose(split, mean.var(axis=-1, ddof=1)[:, 0])
 
 
 def well(**parts):
