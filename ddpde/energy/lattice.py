@@ -20,7 +20,6 @@ from scipy.stats import qmc
 from ddpde.energy.compression import Box
 
 Function = Callable[[np.ndarray], np.ndarray]
-Bases = tuple[np.ndarray, ...]
 
 _LINES = 8  # in each direction, on which functions are looked at
 _COUNTS = (33, 65, 129, 257)  # points on such a line; not smooth enough if the last do not do
@@ -30,6 +29,20 @@ _SPARSE = 8  # lines through the nodes may cross in so many times more points th
 _NEAR = 6  # grid points in each direction from which nodes that share no lines are interpolated
 _OVERSAMPLING = 6  # and how many more of them there are than of the lattice's
 _BLOCKED = 0.2  # cost of a number in a product of matrices, to one of a matrix and a vector
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Functions on a lattice in fewer numbers: `bases` (n_j, c_j) in each direction, and of the
+    products of these functions the ones that are needed, `places` (c,) in the array of all."""
+
+    bases: tuple[np.ndarray, ...]
+    places: np.ndarray
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Functions in each direction."""
+        return tuple(basis.shape[1] for basis in self.bases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +104,11 @@ class Interpolation:
     First along every direction to a grid, each a short dense product; then from the grid to the
     points. With `lines` (see `share_lines`) the grid is made of the points' own coordinates;
     otherwise it is uniform, and a sparse matrix interpolates between the grid points around each.
-    With `bases` from `reduced` a core's values take the place of the lattice's.
+    With `modes` from `reduced` a core's values take the place of the lattice's.
     """
 
     def __init__(
-        self, lattice: Lattice, points: np.ndarray, lines: bool, bases: Bases | None = None
+        self, lattice: Lattice, points: np.ndarray, lines: bool, modes: Modes | None = None
     ) -> None:
         unit = _to_unit(points, lattice.box)[:, lattice.order]
         if lines:
@@ -104,9 +117,11 @@ class Interpolation:
             grid = [np.linspace(-1, 1, _OVERSAMPLING * count) for count in lattice.shape]
         self._shape = tuple(len(x) for x in grid)
         along = [_chebyshev_values(*pair) for pair in zip(lattice.shape, grid, strict=True)]
-        if bases is not None:
-            along = [values @ basis for values, basis in zip(along, bases, strict=True)]
-        self._along, self._counts = along, tuple(values.shape[1] for values in along)
+        self._places = None
+        if modes is not None:
+            along = [values @ basis for values, basis in zip(along, modes.bases, strict=True)]
+            self._places = modes.places
+        self._along, self._size = along, int(np.prod([values.shape[1] for values in along]))
         if lines:
             self._index = np.ravel_multi_index(index, self._shape)
         else:
@@ -116,9 +131,13 @@ class Interpolation:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(n,) from values (lattice points,)."""
-        array = values.reshape(self._counts)
+        if self._places is not None:
+            core = np.zeros(self._size)
+            core[self._places] = values
+            values = core
+        array = values
         for along in self._along:  # the first axis goes, the new one comes last
-            array = np.tensordot(array, along, axes=(0, 1))
+            array = array.reshape(along.shape[1], -1).T @ along.T
         grid = array.ravel()
         return grid.take(self._index) if self._exact else self._sparse @ grid
 
@@ -129,10 +148,10 @@ class Interpolation:
             grid[self._index] = masses
         else:
             grid = self._sparse.T @ masses
-        array = grid.reshape(self._shape)
+        array = grid
         for along in reversed(self._along):  # the last axis goes, the new one comes first
-            array = np.tensordot(along, array, axes=(0, -1))
-        return array.ravel()
+            array = along.T @ array.reshape(-1, len(along)).T
+        return array.ravel() if self._places is None else array.ravel().take(self._places)
 
 
 def resolve(functions: list[Function], box: Box, tolerance: float) -> Lattice | None:
@@ -164,11 +183,13 @@ def _resolve(function: Function, box: Box, tolerance: float) -> list[int] | None
     return counts
 
 
-def reduced(lattice: Lattice, values: np.ndarray, tolerance: float) -> tuple[np.ndarray, Bases]:
-    """Values (lattice points, r) as a core (c, r) and a basis (n_j, c_j) in each direction.
+def reduced(lattice: Lattice, values: np.ndarray, tolerance: float) -> tuple[np.ndarray, Modes]:
+    """Values (lattice points, r) as a core (c, r) and its modes.
 
-    What is left out is in the mean `tolerance` of the largest value, a direction: a truncated
-    higher-order singular value decomposition (De Lathauwer, De Moor & Vandewalle 2000).
+    What is left out is in the mean `tolerance` of the largest value, a direction and once more: a
+    truncated higher-order singular value decomposition (De Lathauwer, De Moor & Vandewalle 2000),
+    of whose core half the rows may hold nothing: high functions of one direction do not go with
+    high ones of another.
     """
     array = values.reshape(*lattice.shape, -1)
     allowed = tolerance * np.abs(values).max() * np.sqrt(values.size)
@@ -177,17 +198,28 @@ def reduced(lattice: Lattice, values: np.ndarray, tolerance: float) -> tuple[np.
         lines = np.moveaxis(array, axis, 0)
         triangle = np.linalg.qr(lines.reshape(len(lines), -1).T, mode="r")
         _, sizes, rows = np.linalg.svd(triangle, full_matrices=False)
-        tails = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
-        basis = rows[: max(1, np.count_nonzero(tails > allowed))].T
+        basis = rows[: _needed(sizes, allowed)].T
         array = np.moveaxis(np.tensordot(lines, basis, axes=(0, 0)), -1, axis)
         bases.append(basis)
-    return array.reshape(-1, values.shape[1]), tuple(bases)
+    core = array.reshape(-1, values.shape[1])
+    sizes = np.linalg.norm(core, axis=1)
+    order = np.argsort(-sizes)
+    places = np.sort(order[: _needed(sizes[order], allowed)])
+    return core[places], Modes(tuple(bases), places)
 
 
-def expanded(core: np.ndarray, bases: Bases) -> np.ndarray:
+def _needed(sizes: np.ndarray, allowed: float) -> int:
+    """How many of decreasing parts are needed, that the rest is no larger than allowed."""
+    tails = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
+    return max(1, np.count_nonzero(tails > allowed))
+
+
+def expanded(core: np.ndarray, modes: Modes) -> np.ndarray:
     """The inverse of `reduced`."""
-    array = core.reshape(*(basis.shape[1] for basis in bases), -1)
-    for axis, basis in enumerate(bases):
+    full = np.zeros((int(np.prod(modes.counts)), core.shape[1]))
+    full[modes.places] = core
+    array = full.reshape(*modes.counts, -1)
+    for axis, basis in enumerate(modes.bases):
         array = np.moveaxis(np.tensordot(array, basis, axes=(axis, 1)), -1, axis)
     return array.reshape(-1, core.shape[1])
 

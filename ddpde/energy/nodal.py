@@ -15,9 +15,9 @@ from ddpde.energy.blocks import BlockFeatures, InBlocks, in_blocks
 from ddpde.energy.compression import Box
 from ddpde.energy.functional import Energy
 from ddpde.energy.lattice import (
-    Bases,
     Interpolation,
     Lattice,
+    Modes,
     expanded,
     reduced,
     resolve,
@@ -30,18 +30,18 @@ _FORMED = 50_000_000  # numbers in S on the lattice, before it is reduced, at th
 _MOST_WORK = 4.0  # of them, to those on the nodes: more are not worth the time
 _HEAVY = 400_000  # numbers in S on the lattice that are worth being reduced
 _LEFT_OUT = 0.1  # of the tolerance, in that
-_SAVES = 0.5  # of the work with the nodes' own features: a lattice that takes more is not used
+_SAVES = 0.6  # of the work with the nodes' own features: a lattice that takes more is not used
 _SURE = 10.0  # tolerances that the measured error may reach
 
 
 @dataclass(frozen=True, eq=False)
 class OnLattice:
-    """Features S (lattice points, r), or their core where `bases` are given; `lines`: how nodes are
+    """Features S (lattice points, r), or their core where `modes` are given; `lines`: how nodes are
     reached; the measured error."""
 
     lattice: Lattice
     S: np.ndarray
-    bases: Bases | None
+    modes: Modes | None
     lines: bool
     error: float
 
@@ -64,19 +64,19 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
     full = count * energy.size
     if energy.size * float(np.prod(lattice.counts)) > min(_FORMED, _MOST_WORK * full):
         return None
-    S, bases = energy.features(lattice.points), None
+    S, modes = energy.features(lattice.points), None
     if S.size > _HEAVY:
-        core, bases = reduced(lattice, S, _LEFT_OUT * tolerance)
-        S = expanded(core, bases)
-    kept = S if bases is None else core
-    least = min(lattice.counts) if bases is None else min(basis.shape[1] for basis in bases)
+        core, modes = reduced(lattice, S, _LEFT_OUT * tolerance)
+        S = expanded(core, modes)
+    kept = S if modes is None else core
+    least = min(lattice.counts if modes is None else modes.counts)
     if kept.size + lattice.work(int(count), lines=not scattered, least=least) > _SAVES * full:
         return None
     points, found = lattice.probe(S, lines=not scattered)
     error = energy.difference(found, energy.features(points))
     if not error <= _SURE * tolerance:
         return None
-    return OnLattice(lattice, kept, bases, not scattered, error)
+    return OnLattice(lattice, kept, modes, not scattered, error)
 
 
 def compact(
@@ -102,7 +102,7 @@ class NodalFeatures:
             self._S = BlockFeatures(nodes, found, energy.size)
         elif isinstance(found, OnLattice):
             self._S = found.S
-            self._interpolation = Interpolation(found.lattice, nodes, found.lines, found.bases)
+            self._interpolation = Interpolation(found.lattice, nodes, found.lines, found.modes)
         else:
             self._S = energy.features(nodes)
 

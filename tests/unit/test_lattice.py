@@ -45,10 +45,10 @@ def test_interpolation_to_tolerance_and_its_transpose(nodes, lines):
 def test_a_core_stands_for_the_lattice(nodes, lines):
     lattice = resolve([waves], BOX, 1e-8)
     known = waves(lattice.points)
-    core, bases = reduced(lattice, known, 1e-6)
+    core, modes = reduced(lattice, known, 1e-6)
     assert core.size < 0.5 * known.size
-    assert np.abs(expanded(core, bases) - known).max() < 1e-5 * np.abs(known).max()
-    through = Interpolation(lattice, nodes, lines, bases)
+    assert np.abs(expanded(core, modes) - known).max() < 1e-5 * np.abs(known).max()
+    through = Interpolation(lattice, nodes, lines, modes)
     found = np.stack([through(column) for column in core.T], axis=1)
     assert np.abs(found - waves(nodes)).max() < 1e-5 * np.abs(known).max()
     masses = np.random.default_rng(1).random(len(nodes))
