@@ -7,7 +7,7 @@ power of (I + t/k M⁻¹A)⁻¹ are positive matrices, as the heat kernel is a p
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import basix
@@ -24,6 +24,7 @@ from ddpde.space.quadrature import CellQuadrature, tabulate
 _STAGES = 4  # implicit solves for one application of the kernel
 _OBTUSE = 0.01  # of A's diagonal: as much may face obtuse angles, and is left out
 _SMALL = 50_000  # vertices of all ranks that every rank may have
+_KEPT = 8  # times whose kernels on a box are kept
 _SAME = 1e-9  # of the extent: coordinates nearer than that are one
 
 
@@ -221,18 +222,15 @@ class BoxHeat:
 
     def __init__(self, vertices: Vertices, lines: list[np.ndarray]) -> None:
         self._comm = vertices.comm
-        self._lines = lines
         self._shape = tuple(len(line) for line in lines)
         places = [
             np.abs(line - vertices.x[:, [axis]]).argmin(axis=1) for axis, line in enumerate(lines)
         ]
         self._index = np.ravel_multi_index(places, self._shape)
-        self._time = -1.0
+        self._kernels_of = lru_cache(_KEPT)(lambda t: [_line_kernel(line, t) for line in lines])
 
     def set_time(self, t: float) -> None:
-        if t != self._time:
-            self._time = t
-            self._kernels = [_line_kernel(line, t) for line in self._lines]
+        self._kernels = self._kernels_of(t)
 
     def __call__(self, density: np.ndarray) -> np.ndarray:
         array = np.zeros(int(np.prod(self._shape)))

@@ -39,8 +39,10 @@ from ddpde.step.path_matrix import PathMatrix
 _TOLERANCE = 1e-11  # mass that continuity misses, and energy that the other conditions do
 _GAP = 5e-12  # energy that the barrier may cost
 _MOST_ITERATIONS = 100
+_PATIENCE = 20  # iterations in which the residual has to halve
 _TO_THE_WALL = 0.998  # part of the way to ρ = 0 or s = 0 that a step may take
 _START = 0.1  # ε at first
+_LEAST_START = 0.1  # of the mean density: at least that is everywhere at first
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _PIVOTS = (1e-8, 1e-2)  # of the factorisation: few; where those do not do, many
 
@@ -137,7 +139,7 @@ class DynamicNewton:
         upwind = self._upwinding(mu, peak)
         weight = m * inner * self._guarded
         whole = self._sum(weight)
-        iterations = 0
+        iterations, best, best_at = 0, np.inf, 0
         while True:
             at = self._residuals(mu, path, local, inner, upwind)
             gap = self._sum(weight * path.density * path.slack)
@@ -145,7 +147,10 @@ class DynamicNewton:
             missed = self._sum(np.abs(at.moved)) + self._sum(np.abs(path.density * force))
             residual = missed + gap
             done = missed <= _TOLERANCE and gap <= 2 * _GAP
-            if done or iterations == _MOST_ITERATIONS or not np.isfinite(residual):
+            if residual < 0.5 * best:
+                best, best_at = residual, iterations
+            stalled = iterations in (_MOST_ITERATIONS, best_at + _PATIENCE)
+            if done or stalled or not np.isfinite(residual):
                 break
             iterations += 1
             along, across = graph.tangent(path.density[:, -1], path.pressure)
@@ -213,15 +218,18 @@ class DynamicNewton:
             path.pressure = graph.pressure(path.density[:, -1])
 
     def _first_guess(self, mu: np.ndarray, peak: float, local: np.ndarray, graph: Graph) -> _Path:
-        """As far from ρ = 0 as the peak is; ρ_K near μ where it is on a curve."""
+        """Near μ, but away from ρ = 0: with much more mass than μ has, an energy that is not convex
+        would lead astray."""
         flow = self._flow
-        density = np.full((flow.size, self._K), peak)
+        mass, volume = sum_over_ranks(flow.comm, np.array([flow.masses @ mu, flow.masses.sum()]))
+        inside = np.maximum(mu, _LEAST_START * mass / volume)
+        density = np.repeat(inside[:, None], self._K, axis=1)
         if flow.temperature > 0:
             density[:, -1] = np.maximum(mu, _TAIL * peak)
         potential = local + graph.pressure(density[:, -1])
         if flow.energy.interacting:
             potential = potential + flow.features.field(flow.energy.dual(flow.predictions(mu)))
-        slack = self._guarded * np.full_like(density, _START / peak)
+        slack = self._guarded * _START / density
         potential = np.repeat(potential[:, None], self._K, axis=1)
         return _Path(density, potential, slack, graph.pressure(density[:, -1]))
 

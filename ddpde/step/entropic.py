@@ -10,8 +10,9 @@ Without the term in s each step adds the diffusion γ/2 (Peyré 2015); with log 
 is with entropy relative to the marginals, it takes as much away. The divergence is zero at ν = μ
 and positive elsewhere: the free energy falls at every step, and its minimiser stays where it is.
 
-At temperature 0 laws end somewhere, and there s is a deconvolution that no iteration finds: the
-term is ½ log ρ', its limit for small ε, and a step that would raise the free energy is refused.
+Where the temperature is below what a cell resolves laws end somewhere, and s is a deconvolution that
+no iteration finds. There it is that of first order, s² = ρ' √ρ'/K√ρ', in closed form, and a kernel too
+wide for it is refused: one for which ∫ √ρ |K√ρ − √ρ|, about ε/4 over the law's variance, is large.
 """
 
 from __future__ import annotations
@@ -27,29 +28,32 @@ from ddpde.flow.entropic import EntropicFlow
 from ddpde.problem.internal import largest_density
 
 _TOLERANCE = 1e-9  # of log b in L¹(ρ): the relative error of the density
-_MOST_ITERATIONS = 500
+_MOST_ITERATIONS = {"divergence": 500}  # that of first order takes a few dozen
+_FEW_ITERATIONS = 150
 _WORSE = 10.0  # than the best residual: Anderson's memory is cleared
 _MEMORY = 6  # of Anderson's acceleration
-_ROUNDING = 1e-10  # by which the free energy may rise
+_ROUNDING = 1e-10  # by which the free energy may rise, or mass be off
 _RIDGE = 1e-12  # of its least squares, relative
 _LEAST = 1e-290
+_COLD = 0.01  # of γ: at lower temperatures the deconvolution is that of first order
+_WIDEST = 0.2, 0.4  # ∫ √ρ |K√ρ − √ρ| before and after such a step, at the most
+_MOST_CORRECTION = 1.0  # of log s, where the law ends
 # what stands for log s, and θ where that is θ log ρ' or near it: the part treated implicitly
-DEBIASING = {"divergence": 0.5, "half": 0.5, "none": 0.0, "marginals": 1.0}
+DEBIASING = {"divergence": 0.5, "first order": 0.5, "none": 0.0, "marginals": 1.0}
 
 
 class EntropicProximal:
     """The proximal step of an `EntropicFlow`. `iterations`, `residual`: of the latest step.
 
-    debias: a key of DEBIASING. The default is "divergence", at temperature 0 "half"; "none" and
-    "marginals" are there to show the bias.
+    debias: a key of DEBIASING. The default is "divergence", at low temperatures "first order";
+    "none" and "marginals" are there to show the bias.
     """
 
     def __init__(self, flow: EntropicFlow, debias: str | None = None) -> None:
         self._flow = flow
-        self._guarded = debias is None
-        self._debias = debias or ("divergence" if flow.temperature > 0 else "half")
-        self._theta = DEBIASING[self._debias]
-        self._gamma = 2.0 * flow.temperature
+        self._asked = debias
+        self._debias = ""
+        self._gamma = 0.0
         self._start: np.ndarray | None = None
         self.iterations, self.residual = 0, 0.0
 
@@ -60,8 +64,10 @@ class EntropicProximal:
     def __call__(self, rho: np.ndarray, tau: float, gamma: float | None = None) -> np.ndarray:
         """The minimiser (n,) from densities rho; SolverError where the iteration fails."""
         flow = self._flow
-        self._gamma = gamma or max(self._gamma, self._resolved(rho))
+        self.iterations = 0
+        self._settle(rho, gamma)
         flow.heat.set_time(0.5 * self._gamma * tau)
+        self._must_resolve(rho, tau, _WIDEST[0])
         implicit = (1.0 - self._theta) * self._gamma
         c = (implicit - flow.temperature) / (implicit + flow.temperature)
         self._mixing = np.array([[2.0 / (2.0 + c)], [1.0]])  # contracts modes whole and none
@@ -70,13 +76,17 @@ class EntropicProximal:
             self._start = np.stack([half, half])
         z, best = self._start, np.inf
         history: deque = deque(maxlen=_MEMORY + 1)
-        for self.iterations in range(1, _MOST_ITERATIONS + 1):
+        self._start = None
+        most = _MOST_ITERATIONS.get(self._debias, _FEW_ITERATIONS)
+        for self.iterations in range(1, most + 1):
             mapped, density, wanted = self._map(z, rho)
             # as much as there is, or as the next round wants there to be
             carried = flow.masses * np.maximum(density, wanted)
             self.residual = flow.comm.allreduce(float(np.abs(mapped - z).sum(axis=0) @ carried))
             if self.residual < _TOLERANCE:
+                self._must_keep(rho, density, tau)
                 self._must_fall(rho, density, tau)
+                self._must_resolve(density, tau, _WIDEST[1])
                 self._start = z
                 return density
             if not self.residual < np.inf:
@@ -88,10 +98,41 @@ class EntropicProximal:
             z = self._accelerated(history, carried)
         raise self._failure(tau, f"residual {self.residual:.1e}")
 
+    def _settle(self, rho: np.ndarray, gamma: float | None) -> None:
+        """γ and the debiasing for a step from rho: those of the last one where they will do.
+
+        γ is a power of two, but for 2T: most steps have the kernel of the one before.
+        """
+        T = self._flow.temperature
+        needed = gamma or max(2.0 * T, self._resolved(rho))
+        if gamma or needed == 2.0 * T:
+            self._gamma = needed
+        elif not 0.5 * self._gamma < needed <= self._gamma:
+            self._gamma = float(2.0 ** np.ceil(np.log2(needed)))
+        cold = T <= _COLD * self._gamma
+        debias = self._asked or ("first order" if cold else "divergence")
+        if debias != self._debias:
+            self._debias, self._start = debias, None
+            self._theta = DEBIASING[debias]
+
+    def _must_resolve(self, density: np.ndarray, tau: float, most: float) -> None:
+        """Deconvolution of first order is for kernels narrower than the law."""
+        if self._asked is None and self._debias == "first order":
+            root = np.sqrt(density)
+            spread = root * np.abs(self._flow.heat(root) - root)
+            if (wide := self._flow.sum(spread)) > most:
+                raise self._failure(tau, f"its kernel is too wide for the law ({wide:.2g})")
+
+    def _must_keep(self, before: np.ndarray, after: np.ndarray, tau: float) -> None:
+        """Mass is lost where logarithms are cut off."""
+        old, new = self._flow.sum(before), self._flow.sum(after)
+        if not abs(new - old) <= _ROUNDING * old:
+            raise self._failure(tau, f"of a mass of {old:.6g}, {new:.6g} would be left")
+
     def _must_fall(self, before: np.ndarray, after: np.ndarray, tau: float) -> None:
         """Where F is not convex the iteration may end in a critical point that is no minimum."""
         old, new = self._flow.free_energy(before), self._flow.free_energy(after)
-        if self._guarded and not new <= old + _ROUNDING * max(1.0, abs(old)):
+        if self._asked is None and not new <= old + _ROUNDING * max(1.0, abs(old)):
             raise self._failure(tau, f"the free energy would rise from {old:.6g} to {new:.6g}")
 
     def _failure(self, tau: float, what: str) -> SolverError:
@@ -129,6 +170,11 @@ class EntropicProximal:
             Ks, up = self._kernel(log_s)
             log_s = 0.5 * (log_s + log_density - np.log(np.maximum(Ks, _LEAST)) - up)
             deviation = z[1] - theta * log_density
+        elif self._debias == "first order":
+            half = 0.5 * log_density
+            Ks, up = self._kernel(half)
+            wider = np.log(np.maximum(Ks, _LEAST)) + up - half
+            deviation = -0.5 * np.clip(wider, -_MOST_CORRECTION, _MOST_CORRECTION)
         force = gamma * (log_q + deviation) - flow.potential(density)
         new = self._balance(force, (1.0 - theta) * gamma + flow.temperature, log_density)
         top = density.max(initial=0.0)

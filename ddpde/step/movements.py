@@ -21,6 +21,7 @@ from ddpde.space import Law
 from ddpde.step.dynamic import DynamicProximal
 from ddpde.step.dynamic_bdf2 import DynamicBdf2
 from ddpde.step.entropic import EntropicProximal
+from ddpde.step.halving import Halving
 from ddpde.step.lagged import LaggedProximal
 from ddpde.step.lagged_bdf2 import LaggedBdf2
 from ddpde.step.quantile import QuantileBdf2, QuantileMidpoint, QuantileProximal
@@ -89,10 +90,11 @@ JKO_METHODS = {
 
 
 class JkoStepper:
-    """Implements `Stepper`: equal steps of at most `tau` to each time asked for."""
+    """Implements `Stepper`: equal steps of at most `tau` to each time asked for, shorter ones where
+    those are not found."""
 
     def __init__(self, flow: DiscreteLaw, step: Proximal, tau: float) -> None:
-        self._flow, self._step, self._tau = flow, step, tau
+        self._flow, self._step, self._tau = flow, Halving(step), tau
         self._s = 0.0
 
     @property
@@ -111,6 +113,4 @@ class JkoStepper:
         return True
 
     def close(self) -> None:
-        close = getattr(self._step, "close", None)
-        if close is not None:
-            close()
+        self._step.close()

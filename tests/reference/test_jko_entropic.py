@@ -32,7 +32,7 @@ def test_bias_of_both_signs_and_none(epsilon, biased):
     shrunk = stationary_variance("marginals", epsilon / 2)
     assert shrunk == pytest.approx(0.5 - epsilon / 0.4, abs=0.1 * epsilon)
     assert stationary_variance("divergence", epsilon / 2) == pytest.approx(0.5, abs=1e-8)
-    assert abs(stationary_variance("half", epsilon / 2) - 0.5) < epsilon**2
+    assert abs(stationary_variance("first order", epsilon / 2) - 0.5) < epsilon**2
 
 
 def ou_exact(x, t):
