@@ -10,9 +10,10 @@ Without the term in s each step adds the diffusion γ/2 (Peyré 2015); with log 
 is with entropy relative to the marginals, it takes as much away. The divergence is zero at ν = μ
 and positive elsewhere: the free energy falls at every step, and its minimiser stays where it is.
 
-Where the temperature is below what a cell resolves laws end somewhere, and s is a deconvolution that
-no iteration finds. There it is that of first order, s² = ρ' √ρ'/K√ρ', in closed form, and a kernel too
-wide for it is refused: one for which ∫ √ρ |K√ρ − √ρ|, about ε/4 over the law's variance, is large.
+Where the temperature is below what a cell resolves laws end somewhere, and s is a deconvolution
+that no iteration finds. There it is that of first order, s² = ρ' √ρ'/K√ρ', in closed form, and a
+kernel too wide for it is refused: one for which ∫ √ρ |K√ρ − √ρ|, about ε/4 over the law's variance,
+is large.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A step of a JKO scheme may be too long: where the energy is not convex for it, w
 into cells that a kernel or a path does not resolve, or where the inner iteration just fails. Each
 of the shorter steps is a minimising movement for its own τ, so that mass, sign and the decay of
 the free energy are kept as they are, and the flow is followed the more closely. Lengths are τ/2ᵏ
-at multiples of themselves; the k that was needed is where the next step begins. A longer one is tried
-again after a success, where that fails after 2, 4, … of them.
+at multiples of themselves; the k that was needed is where the next step begins. A longer one is
+tried again after a success, where that fails after 2, 4, … of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Halving:
         self._lengthened = False
 
     def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
-        """As the step's; raises its first error where parts of τ/2^_DEEPEST are not found either."""
+        """As the step's. SolverError where parts of τ/2^_DEEPEST are not found either."""
         self.iterations, self.residual = 0, 0.0
         done, first = 0, None  # done: in units of the shortest length
         while done < 1 << _DEEPEST:

@@ -44,7 +44,7 @@ def test_parts_sum_to_the_step_and_lengthen_again():
 
 def test_no_end_of_halving():
     step = Halving(Decay(lambda u: 1e-6))
-    with pytest.raises(SolverError, match="of 1 was not found; nor was one of 0.000977") as caught:
+    with pytest.raises(SolverError, match="nor was one of") as caught:
         step(np.ones(1), 1.0)
     assert caught.value.remedy == "remedy"
     assert step.iterations == 33
