@@ -8,7 +8,8 @@ tests/benchmarks/bench_particles.py:
   state, updated in place. Slices of one packed array cost a padded sum a step;
 - only Σ_i σ(x; θ_i) is differentiated, not the outputs of all neurons: for output weights this is
   a matrix product, and the array of particles × samples is passed over less often;
-- the derivative along ⟨w, x⟩ is computed once, not again for every row of w.
+- the derivative along ⟨w, x⟩ is computed once, not again for every row of w;
+- one sample a step: several steps share their passes over memory, see `one_sample`.
 
 Blocks of neurons that stay in cache are slower: they have to predict a second time.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from ddpde.particles import one_sample
 from ddpde.particles.forces import Terms
 from ddpde.particles.randomness import NOISE, minibatches
 from ddpde.particles.recursion import Advance, Chunk
@@ -62,7 +64,10 @@ def sweep(terms: Terms, sampling: str, batch: int, general: Advance) -> Advance:
                 new = tuple(p + amplitude * n for p, n in zip(new, split(g), strict=True))
             return new
 
-        parts = jax.lax.fori_loop(jnp.uint32(0), steps, step, split(theta))
+        if one_sample.applies(terms, batch, width):
+            parts = one_sample.move(terms, theta, x[:, 0], y[:, 0], rates, steps)
+        else:
+            parts = jax.lax.fori_loop(jnp.uint32(0), steps, step, split(theta))
         theta = jnp.concatenate([p.reshape(-1, width) for p in parts])
         return theta, jnp.isfinite(theta).all()
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ddpde.errors import ProblemError, SolverError
-from ddpde.particles import SGD, Interrupted, backend, train
+from ddpde.particles import SGD, Interrupted, backend, one_sample, train
+from ddpde.particles.forces import Terms
 from ddpde.particles.randomness import DATA, NOISE, draw, replica_keys, step_keys
 from ddpde.problem import (
     DataSet,
@@ -111,6 +112,30 @@ def test_the_fast_recursion_is_the_general_one():
     settings = dict(replicas=2, step_size=0.05, times=[0, 1.0], seed=3, batch=4, dtype="float64")
     ends = [train(p, 12, **settings).theta for p in (fast, general)]
     np.testing.assert_allclose(*ends, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "dim, bias, output_weight",
+    [(2, True, True), (2, False, False), (7, True, True), (7, False, True)],
+)
+def test_steps_on_one_sample_share_passes_and_stay_the_same(dim, bias, output_weight, monkeypatch):
+    monkeypatch.setattr("ddpde.particles.one_sample.SMALL", 0)
+    backend._kept.cache_clear()
+    unit = RidgeUnit(tanh, dim, bias=bias, output_weight=output_weight)
+    fast = a_problem(
+        unit=unit,
+        initial=GaussianLaw.isotropic(unit.dim, 1.0),
+        data=GaussianInputs(dim, teacher, label_noise=0.1),
+        temperature=0.0,
+        ridge=0.0,
+    )
+    assert one_sample.applies(Terms.of(fast), 1, 12)
+    general = dataclasses.replace(fast, potential=lambda theta: 0.0 * theta[:, 0])
+    # groups of steps, and what is left over
+    settings = dict(replicas=1, step_size=0.5, times=[0, 10.0, 21.5], seed=3, dtype="float64")
+    ends = [train(p, 12, **settings).theta for p in (fast, general)]
+    assert np.abs(ends[0][2] - ends[0][0]).max() > 0.1
+    np.testing.assert_allclose(*ends, rtol=1e-10, atol=1e-12)
 
 
 def test_logistic_loss_follows_its_gradient():
