@@ -186,8 +186,8 @@ class EulerianFlow:
         }
 
     def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float | None:
-        laws = (self._limiter(self.coefficients(state)) for state in (u, before))
-        lowered, energy = self._lowering(*laws, goal)
+        laws = [self._limiter(self.coefficients(state)) for state in (u, before)]
+        lowered, energy = self._lowering(laws[0], laws[1], goal)
         with u as array:
             array[:] = lowered.ravel()
         return energy

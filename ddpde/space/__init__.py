@@ -13,6 +13,7 @@ except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an 
     ) from error
 
 from ddpde.space.adaptive import AdaptiveMesh, adaptive_mesh
+from ddpde.space.difference import l1_distance
 from ddpde.space.facets import Facets
 from ddpde.space.law import Law, gathered
 from ddpde.space.meshes import BoxRecipe, FileRecipe, Recipe, box, from_gmsh, interval
@@ -49,6 +50,7 @@ __all__ = [
     "from_gmsh",
     "gathered",
     "interval",
+    "l1_distance",
     "signed",
     "sphere",
     "tensor_grid",

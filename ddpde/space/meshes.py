@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,12 +35,11 @@ class BoxRecipe:
         return signed(mesh) if self.signed else mesh
 
     def finer(self) -> BoxRecipe:
-        """The same box with twice the cells on a line, half as many again in each direction else.
+        """The same box with half as many cells again in each direction.
 
-        In more dimensions twice the cells would cost far more than the run itself.
+        Twice as many would cost far more than the run itself.
         """
-        more = 2.0 if len(self.cells) == 1 else 1.5
-        return replace(self, cells=tuple(int(np.ceil(more * c)) for c in self.cells))
+        return replace(self, cells=tuple(math.ceil(1.5 * c) for c in self.cells))
 
     def wider(self, least: Sequence[float], periods: Sequence[float | None] = ()) -> BoxRecipe:
         """An eighth longer at each end, in cells of the same size.

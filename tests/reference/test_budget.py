@@ -1,5 +1,6 @@
 """Error budgets against true errors: the bank's exact solutions."""
 
+import basix
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -24,6 +25,15 @@ def gaussian(means, variances, energy):
         "mean": np.array(means)[:, None],
         "second_moment": second[:, None],
     }
+
+
+def l1_error(law, mean, variance):
+    """Of a law's density against the Gaussian one."""
+    reference, weights = basix.make_quadrature(basix.CellType[law.cell], 2 * law.degree + 9)
+    x, density, volume = law.at(reference)
+    truth = np.exp(-((x - mean) ** 2).sum(axis=-1) / (2 * variance))
+    truth /= (TURN * variance) ** (law.gdim / 2)
+    return (np.abs(density - truth) * volume * weights).sum()
 
 
 def entropy(variances):
@@ -182,6 +192,29 @@ def test_within_a_factor_three_on_the_bank():
     assert np.mean(within) >= 0.95
 
 
+def test_density():
+    """Of the law itself, in L1: each part sees its own error, their sum the whole."""
+    problem, _, times, exact = ou()
+    means = exact["mean"][:, 0]
+    variances = exact["second_moment"][:, 0] - means**2
+    wide, narrow = (-6.0, 6.0), (-2.2, 3.2)
+    for part, (low, high), cells, degree, rtol in (
+        ("mesh", wide, 12, 3, 1e-6),
+        ("mesh", wide, 24, 2, 1e-5),
+        ("time", wide, 60, 4, 1e-4),
+        ("truncation", narrow, 16, 4, 1e-7),
+    ):
+        options = SolverOptions(degree=degree, rtol=rtol)
+        box = BoxRecipe((low,), (high,), (cells,))
+        budget = ddpde.error_budget(problem, box, options=options, times=times)
+        laws = zip(budget.main.laws, means, variances, strict=True)
+        error = np.array([l1_error(*law) for law in laws])
+        assert (error[1:] < 3 * budget.estimate("density")[1:]).all(), part
+        assert (error[1:] > budget.estimate("density")[1:] / 3).all(), part
+        for other in budget.density:
+            assert other == part or budget.density[other][-1] < budget.density[part][-1], other
+
+
 def test_isotropic_gaussians():
     """The known values to their digits: 1e-9 of the risk, 1e-7 of the mean."""
     digits = {"energy": 2e-9, "mean": 2e-7}
@@ -218,6 +251,15 @@ def test_truncation_by_a_narrow_box():
     error = np.abs(budget.main.energy() - exact["energy"])[-1]
     assert error > 1e-5
     assert 1 / 3 < error / abs(budget.energy["truncation"][-1]) < 3
+
+
+def test_nothing_cut_off_needs_no_run():
+    problem, (low, high), times, _ = oscillators()
+    budget = ddpde.error_budget(
+        problem, BoxRecipe((low,), (high,), (8,)), options=SolverOptions(rtol=1e-4), times=times
+    )
+    assert not budget.energy["truncation"].any() and not budget.density["truncation"].any()
+    assert budget.density["mesh"][-1] > 0
 
 
 def test_fixed_steps_in_the_plane():
