@@ -42,7 +42,7 @@ _METHODS = {
     "imex4": "additive Runge–Kutta, diffusion implicit, order 4",
     "jko": "JKO steps in the lagged H⁻¹ metric, order 1",
     "jko-upwind": "JKO steps in the lagged H⁻¹ metric, upwind mobility, order 1",
-    "jko-bdf2": "JKO steps in the lagged H⁻¹ metric from an extrapolated law, order 2",
+    "jko-bdf2": "BDF2 of the flow by lagged H⁻¹ steps, order 2",
     "jko-dynamic": "JKO steps by Benamou and Brenier's action, order 1",
     "jko-dynamic-bdf2": "JKO steps by Benamou and Brenier's action, as BDF2, order 2",
     "jko-quantile": "JKO steps, exact in W₂, order 1",

@@ -1,15 +1,13 @@
-"""The second-order variational scheme on meshes: lagged H⁻¹ steps from an extrapolated law.
+"""BDF2 of the flow on meshes, with ρ ≥ 0: lagged H⁻¹ steps from an extrapolated law.
 
-BDF2 of Gallouët, Natale & Todeschi (Math. Comp. 93, 2024): ρⁿ⁺¹ is the JKO step of 2τ/3 from the
-law at 4/3 of the way from ρⁿ⁻¹ through ρⁿ. With steps τ' and then τ = r τ' it is the step of
-
-    h = τ (1 + r)/(1 + 2r)    from the law    r²/(1 + 2r)    of the last way beyond ρⁿ.
-
-The way is that of the densities, made to stay ≥ 0, and the norm of H⁻¹ has the weight ρⁿ⁺¹, not
-varied. (W₂, and a varied weight, add half the divergence of ρ ∇|h∇φ|², of second order, which the
-extrapolation would have to undo explicitly. That was unstable wherever mass went farther than a
-cell in a step.) So the flow's own BDF2 is solved, with ρ ≥ 0 as in every lagged step; where F_T is
-convex in the density it falls from the extrapolated law to ρⁿ⁺¹.
+The plan is that of Gallouët, Natale & Todeschi (Math. Comp. 93, 2024), with the weights of `bdf2`,
+but not in W₂: the way to extrapolate is that of the densities, made to stay ≥ 0, and the norm of
+H⁻¹ has the weight ρⁿ⁺¹, not varied. So the flow's own BDF2 is solved, of order 2, and no W₂
+functional minimised: the iterates are not those of variational BDF2, as they are in `dynamic_bdf2`
+and on quantile functions. (W₂ and a varied weight add half the divergence of ρ ∇|h∇φ|², of second
+order, which extrapolated densities would have to undo explicitly. That was unstable wherever mass
+went farther than a cell in a step.) Where F_T is convex in the density it falls from the
+extrapolated law to ρⁿ⁺¹.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class _Past:
 
 
 class LaggedBdf2:
-    """Implements `Proximal` with order 2.
+    """Implements `Proximal` with order 2: the flow's BDF2.
 
     The first step is made of shorter ones, and so is one much longer than the last. Where the free
     energy would rise, the step is an ordinary one.
