@@ -64,12 +64,13 @@ def compared(case, t_end: float, methods) -> Iterator[tuple[str, list[float]]]:
     reference = ddpde.solve(problem, mesh, times=[t_end], degree=5, space="lagrangian", rtol=1e-9)
     start, end = reference.risk()
     for name in methods:
-        exact = name.startswith("jko-quantile")
-        if exact and problem.mesh_dim > 1:
+        exact, paths = name.startswith("jko-quantile"), name.startswith("jko-dynamic")
+        if problem.mesh_dim > 1 and (exact or name == "jko-dynamic-bdf2"):  # dear in the plane
             continue
         cells, settings = box[2] if exact else fine, {}
-        if name.startswith("jko-dynamic"):  # centred at temperature 0, and the dearest
-            cells, settings = tuple(n // 2 for n in fine), {"inner_steps": 2}
+        if paths:  # centred at temperature 0, and the dearest
+            cells = tuple(n // 2 for n in fine)
+            settings = {"inner_steps": 4 if name == "jko-dynamic-bdf2" else 2}
         mesh = ddpde.box(*box[:2], cells=cells)
         found = []
         for tau in STEPS:
