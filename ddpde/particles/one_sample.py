@@ -43,7 +43,7 @@ def move(
     assert isinstance(unit, RidgeUnit)
     few = unit.input_dim <= FEW
     several, start = (_eager, tuple(theta)) if few else (_late, unit.parts(theta))
-    together = min(2 if few else 8, len(rates))
+    together = min(4 if few else 8, len(rates))
 
     def group(count: int, j: jax.Array, parts: Parts) -> Parts:
         seen = (jax.lax.dynamic_slice_in_dim(v, j * count, count) for v in (x, y, rates))

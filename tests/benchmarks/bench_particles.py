@@ -110,9 +110,9 @@ def scan_steps(width: int, dim: int, batch: int, dtype: str, steps: int) -> Call
 
 
 def numba_steps(
-    width: int, dim: int, batch: int, dtype: str, steps: int
+    width: int, dim: int, batch: int, dtype: str, steps: int, threads: int
 ) -> Callable[[], object] | None:
-    """Compiled loops over samples and neurons, one thread; None where numba is not installed."""
+    """Compiled loops, neurons on `threads` threads; None where numba is not installed."""
     try:
         import numba
     except ImportError:
@@ -120,7 +120,7 @@ def numba_steps(
     rng = np.random.default_rng(0)
     one = np.dtype(dtype).type
 
-    @numba.njit(fastmath=True)
+    @numba.njit(fastmath=True, parallel=threads > 1)
     def loops(a, b, w, x, y, rate):  # type: ignore[no-untyped-def]
         width, dim = w.shape
         batch = x.shape[1]
@@ -128,7 +128,7 @@ def numba_steps(
         for k in range(len(x)):
             for m in range(batch):
                 f = w.dtype.type(0)
-                for i in range(width):
+                for i in numba.prange(width):
                     z = b[i]
                     for j in range(dim):
                         z += w[i, j] * x[k, m, j]
@@ -137,13 +137,13 @@ def numba_steps(
                 y[k, m] = (y[k, m] - f / width) * rate / batch
             for m in range(batch):
                 r = y[k, m]
-                for i in range(width):
+                for i in numba.prange(width):
                     g = a[i] * (1 - h[m, i] * h[m, i]) * r
                     for j in range(dim):
                         w[i, j] += g * x[k, m, j]
                     b[i] += g
             for m in range(batch):
-                for i in range(width):
+                for i in numba.prange(width):
                     a[i] += h[m, i] * y[k, m]
 
     a, b = rng.standard_normal((2, width)).astype(dtype)
@@ -153,13 +153,14 @@ def numba_steps(
     def run() -> None:
         x = rng.standard_normal((steps, batch, dim), dtype=dtype)
         y = np.tanh(x[..., 0]) + one(0.1) * rng.standard_normal((steps, batch), dtype=dtype)
+        numba.set_num_threads(threads)
         loops(a, b, w, x, y, rate)
 
     return run
 
 
 def ours(
-    task: Problem, width: int, batch: int, dtype: str, steps: int, replicas: int = 1
+    task: Problem, width: int, batch: int, dtype: str, steps: int, calls: int, replicas: int = 1
 ) -> Iterator[float]:
     """Seconds a step of all replicas, again and again: the quickest chunk of a training."""
     while True:
@@ -173,7 +174,7 @@ def ours(
             width,
             replicas=replicas,
             step_size=RATE,
-            times=[RATE * 8 * steps],  # what is saved in between is no step
+            times=[RATE * calls * steps],  # what is saved in between is no step
             seed=0,
             batch=batch,
             dtype=dtype,
@@ -209,42 +210,47 @@ def triad(bytes_: int) -> Iterator[float]:
 def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
     """The table of microseconds a step.
 
-    Bandwidth: a step at batch 1 has to read the parameters twice and to write them once.
+    Bandwidth: a step at batch 1 by itself has to read the parameters twice and to write them once;
+    steps that share these passes exceed 100 % of the triad. Not timed: inf.
     """
     print(
-        "| dtype, N, d, batch | NumPy | numba | JAX scan | ours | scan / ours | NumPy / ours "
-        "| numba / ours | 16 replicas / 1 | 16 scans / 16 replicas | GB/s, of triad |"
+        "| dtype, N, d, batch | NumPy | numba, 1 and 2 threads | JAX scan | ours | scan / ours "
+        "| NumPy / ours | numba / ours | 16 replicas / 1 | 16 scans / 16 replicas "
+        "| GB/s, of triad |"
     )
     print("|" + " --- |" * 11)
     for dtype, width, dim, batch in cells:
-        steps = int(np.clip(3e8 / (width * batch * (dim + 8)), 6, 4000))
+        steps = int(np.clip(3e9 / (width * batch * (dim + 10)), 2, 4096))
         sizes = (width, dim, batch, dtype)
         few = max(1, steps // 20)
         runs = {
-            "scan": timed(scan_steps(*sizes, steps), steps, 8),
-            "ours": ours(problem(dim), width, batch, dtype, steps),
+            "scan": timed(scan_steps(*sizes, steps), steps, 4),
+            "ours": ours(problem(dim), width, batch, dtype, steps, 4),
             "numpy": timed(numpy_steps(*sizes, few), few, 2),
         }
-        compiled = numba_steps(*sizes, few)
-        if compiled is not None:
-            runs["numba"] = timed(compiled, few, 2)
+        for threads in (1, 2):
+            compiled = numba_steps(*sizes, few, threads)
+            if compiled is not None:
+                runs[f"numba {threads}"] = timed(compiled, few, 2)
         moved = 3 * width * (dim + 2) * np.dtype(dtype).itemsize
         if batch == 1:
             runs["triad"] = triad(moved)
         if width <= 1000 or batch == 1:
-            runs["sixteen"] = ours(problem(dim), width, batch, dtype, steps, replicas=16)
-        best = dict.fromkeys([*runs, "numba", "sixteen"], np.inf)
+            runs["sixteen"] = ours(problem(dim), width, batch, dtype, steps, 2, replicas=16)
+        best = dict.fromkeys([*runs, "numba 1", "numba 2", "sixteen"], np.inf)
         for _ in range(repetitions):
             for name, run in runs.items():
                 best[name] = min(best[name], 1e6 * next(run))
         one = best["ours"]
+        numba = min(best["numba 1"], best["numba 2"])
         speed = ""
         if batch == 1:
             speed = f"{moved / one / 1e3:.0f}, {100 * best['triad'] / one:.0f} %"
         print(
-            f"| {dtype}, {width}, {dim}, {batch} | {best['numpy']:.1f} | {best['numba']:.1f} "
+            f"| {dtype}, {width}, {dim}, {batch} | {best['numpy']:.1f} | {best['numba 1']:.1f}, "
+            f"{best['numba 2']:.1f} "
             f"| {best['scan']:.1f} | {one:.1f} | {best['scan'] / one:.2f} "
-            f"| {best['numpy'] / one:.1f} | {best['numba'] / one:.1f} "
+            f"| {best['numpy'] / one:.1f} | {numba / one:.1f} "
             f"| {best['sixteen'] / one:.1f} "
             f"| {16 * best['scan'] / best['sixteen']:.2f} | {speed} |",
             flush=True,
@@ -273,7 +279,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="N = 1000 only, shorter training")
     quick = parser.parse_args().quick
     print(f"{cores()} cores, JAX {jax.__version__} on {jax.default_backend()}")
-    table([c for c in CELLS if not quick or c[1] <= 1000], repetitions=2 if quick else 3)
+    table([c for c in CELLS if not quick or c[1] <= 1000], repetitions=2)
     main_case(0.4 if quick else 5.0)
 
 

@@ -6,6 +6,7 @@ import pytest
 import report_folders
 
 from ddpde import report
+from ddpde.report.mathml import display
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -39,6 +40,13 @@ SPILT = """() => [...document.querySelectorAll('main *')].filter(e => {
     if (e.closest('.scroll, svg')) return false;
     return e.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
     }).map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"""
+
+# of each equation: beyond the window's edge its box, its own end, its end once it is scrolled to
+BEYOND = """() => [...document.querySelectorAll('.math')].map(box => {
+    const edge = document.documentElement.clientWidth, end = box.firstElementChild;
+    const out = [box, end].map(e => e.getBoundingClientRect().right > edge + 1);
+    box.scrollLeft = 1e6;
+    return [...out, end.getBoundingClientRect().right > edge + 1]; })"""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,24 @@ def test_report_in_a_browser(browser, written, width):
         assert verdict.bounding_box()["y"] < 900, "the verdict is on the first screen"
     else:
         assert verdict.count() == 0
+    page.close()
+
+
+def test_equations_stay_in_the_window_of_a_phone(browser, tmp_path):
+    path = report.write(report_folders.run_only(tmp_path / "out"))
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(path.resolve().as_uri())
+    boxes = page.locator(".math")
+    # the longest of the cases fit: birth and death, and the force on a particle beside its law
+    right = "∇·(ρ ∇F′[ρ]) + T ∆ρ − α ρ (F_T^′[ρ] − ∫ F_T^′[ρ] d ρ)"
+    two = "d θ_i = −∇F′[μ_N](θ_i) d t ‖ μ_N = ⅟1N ∑_⟨j=1⟩^N δ_⟨θ_j⟩"
+    longer = f"∂_t ρ = ξ(t) {{{right} + ⅟⟨ξ(t)⟩⟨2⟩ ∑_⟨i j⟩ ∂_i ∂_j (Σ_⟨i j⟩ ρ)}}"
+    for k, text in enumerate((f"∂_t ρ = {right}", two, longer)):
+        boxes.nth(k).evaluate("(box, math) => { box.innerHTML = math; }", display(text))
+    assert page.evaluate(OVERFLOW) <= 0
+    states = page.evaluate(BEYOND)
+    assert all(not box and not end for box, _, end in states)  # the end can be scrolled to
+    assert [cut for _, cut, _ in states[:3]] == [False, False, True]
     page.close()
 
 
