@@ -47,6 +47,35 @@ def test_crowd_on_a_line_tends_to_quantile_steps():
     assert np.all(np.abs(gaps[1]) < 0.03)
 
 
+@pytest.mark.parametrize("method", ("jko", "jko-entropic"))
+def test_a_crowd_that_starts_too_dense(method):
+    """The first step brings N(1, 0.3²), of density 1.33, below 1; then as quantile steps do."""
+    energy, mean = 0.23032278, 0.61391325  # `jko-quantile`, 48 cells of degree 3, dt = 0.05
+    gaps = []
+    for cells, tau in ((100, 0.1), (200, 0.05)):
+        mesh = ddpde.interval(-3, 3, cells=cells)
+        run = ddpde.solve(crowd((1.0,), (0.3,)), mesh, times=[tau, 0.5], method=method, dt=tau)
+        assert run.laws[0].values.max() > 1.3
+        assert run.laws[1].values.max() < 1 + 1e-8
+        assert run.laws[2].values.max() < 1 + 1e-8
+        assert np.abs(run.history["mass"] - 1).max() < 1e-12
+        assert np.diff(run.history["free_energy"]).max() < 0
+        gaps.append([run.free_energy()[-1] - energy, run.mean()[-1, 0] - mean])
+    assert np.all(np.divide(gaps[0], gaps[1]) > 1.6)
+    assert np.all(np.abs(gaps[1]) < 0.03)
+
+
+@pytest.mark.parametrize("method", ("jko", "jko-entropic"))
+def test_a_crowd_that_starts_too_dense_in_the_plane(method):
+    mesh = ddpde.box((-2, -2), (2, 2), cells=(24, 24))
+    problem = crowd((0.5, 0.0), (0.3, 0.3))
+    run = ddpde.solve(problem, mesh, times=[0.25, 1.0], method=method, dt=0.25)
+    assert run.laws[0].values.max() > 1.5
+    assert max(law.values.max() for law in run.laws[1:]) < 1 + 1e-8
+    assert np.abs(run.history["mass"] - 1).max() < 1e-12
+    assert np.diff(run.history["free_energy"]).max() < 0
+
+
 def test_crowd_fills_a_disc():
     """At rest it has density 1 where |θ|² < 1/π: the energy is 1/4π."""
     mesh = ddpde.box((-3, -3), (3, 3), cells=(32, 32))
