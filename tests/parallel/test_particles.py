@@ -2,25 +2,11 @@
 and a validation."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from on_ranks import needs_mpirun, python
 
-ROOT = Path(__file__).parents[2]
-PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-MPIRUN = shutil.which("mpirun", path=PLACES)
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(ROOT),
-    "OMP_NUM_THREADS": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "true",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-}
 SCRIPT = """
 import dataclasses
 import sys
@@ -62,26 +48,23 @@ if sys.argv[1] == "wrong":
 
 def launch(folder, ranks, mode="run"):
     folder.mkdir(exist_ok=True)
-    command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", SCRIPT, mode]
-    return subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=240
-    )
+    python(ranks, "-c", SCRIPT, mode, folder=folder)
 
 
 def load(folder, name, size):
     return [np.load(folder / f"{name}_{size}_{rank}.npz") for rank in range(size)]
 
 
+@needs_mpirun
 def test_replicas_on_ranks_and_restart_on_others(tmp_path):
     for ranks in (1, 2, 3):
-        result = launch(tmp_path / str(ranks), ranks, "wrong" if ranks == 3 else "run")
-        assert result.returncode == 0, result.stderr
+        launch(tmp_path / str(ranks), ranks, "wrong" if ranks == 3 else "run")
     errors = [(tmp_path / "3" / f"error_{rank}").read_text() for rank in range(3)]
     assert errors == ["SolverError"] * 3
     cut = tmp_path / "cut"
-    assert launch(cut, 2, "interrupt").returncode == 0
+    launch(cut, 2, "interrupt")
     assert not list(cut.glob("*_2_*"))  # stopped before the end
-    assert launch(cut, 3).returncode == 0
+    launch(cut, 3)
     for name in ("sgd", "conic"):
         (one,) = load(tmp_path / "1", name, 1)
         for other in (
@@ -115,12 +98,12 @@ bias_factor = 2
 """
 
 
+@needs_mpirun
 def test_a_validation_on_two_ranks_is_that_of_one(tmp_path):
     (tmp_path / "case.toml").write_text(CASE)
     found = []
     for ranks in (1, 2):
-        command = [MPIRUN, "-n", str(ranks), sys.executable, "-m", "ddpde", "validate", "case.toml"]
-        subprocess.run([*command, "--out", str(ranks)], cwd=tmp_path, env=ENVIRONMENT, timeout=240)
+        python(ranks, "-m", "ddpde", "validate", "case.toml", "--out", ranks, folder=tmp_path)
         summary = json.loads((tmp_path / str(ranks) / "summary.json").read_text())
         assert summary["environment"]["ranks"] == ranks
         found.append((summary, np.load(tmp_path / str(ranks) / "arrays.npz")["particles"]))

@@ -1,14 +1,11 @@
 """Any number of ranks gives the serial result, written once by rank 0."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from on_ranks import needs_mpirun, python
 
 ROOT = Path(__file__).parents[2]
 RTOL = 1e-10
@@ -160,39 +157,11 @@ CASES = {
     "bisected": BISECTED,
 }
 
-# mpirun of the wheel's MPICH is beside the interpreter, that of conda or the system on PATH
-PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-MPIRUN = shutil.which("mpirun", path=PLACES)
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(ROOT),
-    "OMP_NUM_THREADS": "1",
-    # Open MPI counts cores and minds root; MPICH does not look at these
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
 
-
-def ddpde_run(folder, text, *launcher):
+def ddpde_run(folder, text, ranks):
     """`ddpde run` of a case in `folder`; its standard output."""
     (folder / "case.toml").write_text(text)
-    process = subprocess.Popen(
-        [*launcher, sys.executable, "-m", "ddpde", "run", "case.toml", "--out", "out"],
-        cwd=folder,
-        env=ENVIRONMENT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        out, err = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # which mpirun passes on to the ranks
-        out, err = process.communicate(timeout=20)
-        pytest.fail(f"not finished after 120 s\n{out}{err}")
-    assert process.returncode == 0, f"exit code {process.returncode}\n{out}{err}"
-    return out
+    return python(ranks, "-m", "ddpde", "run", "case.toml", "--out", "out", folder=folder)
 
 
 def scalars(folder):
@@ -224,18 +193,19 @@ def serial(tmp_path_factory):
     def of(case):
         if case not in done:
             folder = tmp_path_factory.mktemp(case)
-            done[case] = folder, ddpde_run(folder, CASES[case])
+            done[case] = folder, ddpde_run(folder, CASES[case], 0)
         return done[case]
 
     return of
 
 
-@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
-@pytest.mark.parametrize("ranks", (1, 2, 3))
-@pytest.mark.parametrize("case", CASES)
+@needs_mpirun
+@pytest.mark.parametrize(
+    ("case", "ranks"), [("line", 1), *((case, ranks) for case in CASES for ranks in (2, 3))]
+)
 def test_ranks_agree(case, ranks, serial, tmp_path):
     reference, expected_words = serial(case)
-    said = ddpde_run(tmp_path, CASES[case], MPIRUN, "-n", str(ranks))
+    said = ddpde_run(tmp_path, CASES[case], ranks)
     assert len(said.splitlines()) == len(expected_words.splitlines())  # rank 0 alone speaks
     assert {f.name for f in (tmp_path / "out").iterdir()} == {
         "case.used.toml",
@@ -281,17 +251,12 @@ if MPI.COMM_WORLD.rank == 0:
 """
 
 
-@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+@needs_mpirun
 @pytest.mark.parametrize("script", [FLUCTUATIONS, DISTANCES], ids=["fluctuations", "distances"])
 def test_scripts_agree(script):
     found = []
     for ranks in (1, 2, 3):
-        line = [MPIRUN, "-n", str(ranks), sys.executable, "-c", script]
-        process = subprocess.run(
-            line, env=ENVIRONMENT, text=True, capture_output=True, timeout=120, check=False
-        )
-        assert process.returncode == 0, process.stderr
-        found.append(np.array(json.loads(process.stdout)))
+        found.append(np.array(json.loads(python(ranks, "-c", script))))
     assert difference(found[1], found[0]) < RTOL
     assert difference(found[2], found[0]) < RTOL
 
@@ -320,14 +285,11 @@ if MPI.COMM_WORLD.rank == 0:
 """
 
 
-@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+@needs_mpirun
 def test_signed_measures_on_ranks():
     found = []
     for ranks in (1, 2, 3):
-        command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", SIGNED]
-        done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        found.append([float(word) for word in done.stdout.split()])
+        found.append([float(word) for word in python(ranks, "-c", SIGNED).split()])
     assert np.allclose(found[1:], found[0], rtol=1e-10)
 
 
@@ -361,15 +323,13 @@ if MPI.COMM_WORLD.rank == 0:
 """
 
 
-@pytest.mark.skipif(MPIRUN is None, reason="no mpirun beside the interpreter or on PATH")
+@needs_mpirun
 def test_periodic_coordinates_on_ranks(tmp_path):
     """Intervals that adapt, quadrilaterals, triangles; one period and two."""
     found = []
     for ranks in (1, 2, 3):
         file = tmp_path / f"{ranks}.npy"
-        command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", CIRCLES, str(file)]
-        done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
-        assert done.returncode == 0, done.stderr
+        python(ranks, "-c", CIRCLES, file)
         found.append(np.load(file))
     assert difference(found[1], found[0]) < RTOL
     assert difference(found[2], found[0]) < RTOL
@@ -387,11 +347,9 @@ if MPI.COMM_WORLD.rank == 0:
 """
 
 
+@needs_mpirun
 def test_laws_kept_from_rising_on_ranks():
     found = []
     for ranks in (1, 2, 3):
-        command = [MPIRUN, "-n", str(ranks), sys.executable, "-c", DESCENT]
-        done = subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        found.append([float(word) for word in done.stdout.split()])
+        found.append([float(word) for word in python(ranks, "-c", DESCENT).split()])
     assert np.allclose(found[1:], found[0], rtol=1e-9, atol=1e-9)

@@ -80,6 +80,16 @@ def test_extrapolation_finds_limit_and_rate():
     assert fit.limit_se < 0.002
 
 
+def test_extrapolation_knows_its_error_from_few_replicas():
+    """Standard errors are right in the mean square; degrees of freedom are those of the widths."""
+    rng, widths, replicas = np.random.default_rng(4), np.array([100, 200, 400, 800]), 4
+    noise = rng.standard_normal((1000, 4, replicas)) / np.sqrt(widths)[:, None]
+    fits = [extrapolate(widths, 7.4 / widths[:, None] + each) for each in noise]
+    squares = np.mean([fit.limit_se**2 for fit in fits])
+    assert squares == pytest.approx(np.var([fit.limit for fit in fits]), rel=0.15)
+    assert all(replicas - 1 <= fit.dof <= 4 * (replicas - 1) for fit in fits)
+
+
 def test_extrapolation_raises_few_false_alarms():
     """Null comparisons: the limit is zero, the noise grows as N^{-1/2}."""
     rng = np.random.default_rng(1)

@@ -1,0 +1,49 @@
+"""Python on several MPI ranks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+# mpirun of the wheel's MPICH is beside the interpreter, that of conda or the system on PATH
+_PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+_MPIRUN = shutil.which("mpirun", path=_PLACES)
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(_ROOT),
+    "OMP_NUM_THREADS": "1",
+    # Open MPI counts cores and minds root; MPICH does not look at these
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+_LIMIT = 270  # seconds; pytest's own limit is a little longer
+
+needs_mpirun = pytest.mark.skipif(
+    _MPIRUN is None, reason="no mpirun beside the interpreter or on PATH"
+)
+
+
+def python(ranks, *arguments, folder=None):
+    """What Python with these arguments prints, on so many ranks; 0: without mpirun."""
+    launcher = [_MPIRUN, "-n", str(ranks)] if ranks else []
+    process = subprocess.Popen(
+        [*launcher, sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = process.communicate(timeout=_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # which mpirun passes on to the ranks
+        out, err = process.communicate(timeout=20)
+        pytest.fail(f"not finished after {_LIMIT} s\n{out}{err}")
+    assert process.returncode == 0, f"exit code {process.returncode}\n{out}{err}"
+    return out
