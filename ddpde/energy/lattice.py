@@ -211,7 +211,7 @@ def reduced(lattice: Lattice, values: np.ndarray, tolerance: float) -> tuple[np.
 def _needed(sizes: np.ndarray, allowed: float) -> int:
     """How many of decreasing parts are needed, that the rest is no larger than allowed."""
     tails = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
-    return max(1, np.count_nonzero(tails > allowed))
+    return max(1, int(np.count_nonzero(tails > allowed)))
 
 
 def expanded(core: np.ndarray, modes: Modes) -> np.ndarray:

@@ -14,6 +14,7 @@ compiler makes the update and the next ⟨w, x⟩ in one pass.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,7 @@ def _eager(terms: Terms, parts: Parts, x: jax.Array, y: jax.Array, rates: jax.Ar
     inner = unit.dim - unit.input_dim
     rest, w = list(parts[:inner]), list(parts[inner:])
     for k in range(len(y)):
-        z = sum(c * row for c, row in zip(x[k], w, strict=True))
+        z: Any = sum(c * row for c, row in zip(x[k], w, strict=True))
         z = z + rest[-1] if unit.bias else z
         g = _move(terms, rest, z, y[k], rates[k])
         if unit.bias:

@@ -110,7 +110,9 @@ def numbered(space: fem.FunctionSpace, periods: Periods) -> Numbering:
     box = bounding_box(space.mesh)
     at_end = np.zeros(count, dtype=bool)
     for axis, period in enumerate(periods):
-        for end in box if period is not None else ():
+        if period is None:
+            continue
+        for end in box:
             at_end |= np.abs(points[:, axis] - end[axis]) < NEAR * period
     # vertices at ends alone: a small part of the mesh
     ends, places = (
