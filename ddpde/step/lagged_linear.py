@@ -217,9 +217,12 @@ class _Direct:
         pc.setType("lu")
         pc.setFactorSolverType("mumps")
         pc.setFactorSetUpSolverType()
-        pc.getFactorMatrix().setMumpsIcntl(14, _MORE_MEMORY)
+        factors = pc.getFactorMatrix()
+        factors.setMumpsIcntl(14, _MORE_MEMORY)
+        for scaled in (6, 8):  # the rows are, and diagonals are not zero: no more of that
+            factors.setMumpsIcntl(scaled, 0)
         if self._comm.size == 1:
-            pc.getFactorMatrix().setMumpsIcntl(7, _AMD)
+            factors.setMumpsIcntl(7, _AMD)
 
     def solve(self, values: list[np.ndarray], right: np.ndarray, extra: Extra | None) -> np.ndarray:
         """x with (matrix + extra) x = right; NaN where there is none."""
