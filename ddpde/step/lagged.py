@@ -63,11 +63,10 @@ class LaggedProximal:
 
         `frozen`: with a norm that is not varied.
         """
-        last, trend = self.latest, self._trend
-        starts = [near] if near else [] if last is None else [(u, last.potential)]
-        if near is None and trend is not None and trend.ends_at(u, self._flow.comm):
-            starts.insert(0, trend.ahead(tau))
-        self.latest = found = self._found(u, tau, starts, frozen)
+        last, trend, start = self.latest, self._trend, near
+        if start is None and trend is not None and trend.ends_at(u, self._flow.comm):
+            start = trend.ahead(tau)
+        self.latest = found = self._found(u, tau, start, frozen)
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
@@ -81,17 +80,24 @@ class LaggedProximal:
         """Free the matrix and its factors."""
         self._newton.close()
 
-    def _found(self, u: np.ndarray, tau: float, starts: list[Start], frozen: bool) -> Found:
-        """The step solved: from the starts in their order, else from movements easier to find."""
+    def _found(self, u: np.ndarray, tau: float, start: Start | None, frozen: bool) -> Found:
+        """The step solved: from the start, else from movements easier to find."""
         self.iterations = 0
-        for start in starts or [self._newton.first_guess(u)]:
-            with suppress(SolverError):
-                return self._newton_from(start, u, tau, frozen=frozen)
+        with suppress(SolverError):
+            return self._newton_from(start or self._nearest(u), u, tau, frozen=frozen)
         if largest_density(self._flow.problem.internal) < np.inf:
             return self._along_a_path(u, tau, frozen)
+        if self.latest is not None:
+            with suppress(SolverError):
+                return self._newton_from(self._nearest(u), u, tau, upwind=True, frozen=frozen)
         with suppress(SolverError):
             return self._from_transport(u, tau, frozen)
         return self._by_continuation(u, tau, frozen)
+
+    def _nearest(self, u: np.ndarray) -> Start:
+        """The old law, and the potential of the last step if there was one."""
+        last = self.latest
+        return (self._newton.lifted(u), last.potential) if last else self._newton.first_guess(u)
 
     def _from_transport(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """From the movement without entropy in the field of u, which is found whatever τ is: its

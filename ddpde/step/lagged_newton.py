@@ -37,6 +37,7 @@ _STALLED = 100.0  # times the tolerance: good enough where rounding allows no be
 _LACK = 1e-13  # mass below zero
 _NOTHING = 1e-30  # of the peak: vertices with less, and nothing around them, stay as they are
 _MOST_ITERATIONS = 40
+_PATIENCE = 8  # iterations in which the least residual is not halved
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
 _MOST_CHANGE_CROWDED = 0.3
@@ -112,7 +113,7 @@ class LaggedNewton:
         everywhere = upwind or self._upwind
         weights = np.ones(len(self._i)) if everywhere else upwinding(flow, mu, peak)
         # with a logarithm φ overshoots where ρ does
-        limit, best = _MOST_CHANGE * temperature or np.inf, np.inf
+        limit, best, latest = _MOST_CHANGE * temperature or np.inf, np.inf, 0
         if barrier:
             limit = max(limit, _MOST_CHANGE_CROWDED)
         for iteration in range(_MOST_ITERATIONS):
@@ -133,8 +134,11 @@ class LaggedNewton:
                     continue
                 carried = tau * at.mobility * at.jump
                 return Found(density, phi, carried, iteration, residual)
-            if not np.isfinite(residual):
+            hopeless = not barrier and iteration - latest > _PATIENCE
+            if hopeless or not np.isfinite(residual):
                 break
+            if residual < 0.5 * best:
+                latest = iteration
             best = min(best, residual)
             along, across = graph.tangent(density, pressure)
             drift = tau * flow.transmissibility * at.jump

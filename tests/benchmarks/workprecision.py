@@ -24,7 +24,8 @@ LIMIT = 300.0  # seconds for all settings of one peer
 @dataclass(frozen=True)
 class Point:
     """One setting of one solver: its L1 error, seconds (best and median), least density; `cpu`:
-    the least processor seconds, which other work on the machine lengthens less."""
+    the least processor seconds, which other work on the machine lengthens less; `everywhere`: the
+    error between the unknowns too, where that is measured apart."""
 
     name: str
     setting: str
@@ -33,6 +34,7 @@ class Point:
     median: float
     minimum: float
     cpu: float
+    everywhere: float = float("nan")
 
 
 Solver = Callable[[], Iterator[Point]]
@@ -42,11 +44,12 @@ def measure(
     name: str,
     setting: str,
     run: Callable[[], np.ndarray],
-    judge: Callable[[np.ndarray], tuple[float, float]],
+    judge: Callable[[np.ndarray], tuple[float, ...]],
     repeats: int = 5,
 ) -> Point:
-    """Time `run` after one warm-up; `judge` gives (L1 error, least density) of its result."""
-    error, minimum = judge(run())
+    """Time `run` after one warm-up; `judge` gives (L1 error, least density) of its result, and
+    maybe the error everywhere."""
+    error, minimum, *everywhere = judge(run())
     seconds, cpu = [], []
     for _ in range(repeats):
         start, used = time.perf_counter(), time.process_time()
@@ -54,7 +57,7 @@ def measure(
         seconds.append(time.perf_counter() - start)
         cpu.append(time.process_time() - used)
     best, middle = min(seconds), statistics.median(seconds)
-    return Point(name, setting, error, best, middle, minimum, min(cpu))
+    return Point(name, setting, error, best, middle, minimum, min(cpu), *everywhere)
 
 
 def main(about: str, ours: Solver, peers: dict[str, Solver], targets: tuple[float, ...]) -> None:
@@ -85,7 +88,7 @@ def main(about: str, ours: Solver, peers: dict[str, Solver], targets: tuple[floa
                     _keep(points, point)
             except RuntimeError as trouble:
                 missing[name] = str(trouble)
-    head("solver, setting", "L1 error", "best s", "median s", "CPU s", "min density")
+    head("solver, setting", "L1 error", "everywhere", "best s", "median s", "CPU s", "min density")
     for point in points.values():
         _show(point)
     for name, trouble in missing.items():
@@ -110,10 +113,15 @@ def head(*titles: str) -> None:
 
 def _show(point: Point) -> None:
     print(
-        f"| {point.name}, {point.setting} | {point.error:.1e} | {point.best:.3f} "
+        f"| {point.name}, {point.setting} | {point.error:.1e} | {_or_dash(point.everywhere)} "
+        f"| {point.best:.3f} "
         f"| {point.median:.3f} | {point.cpu:.3f} | {point.minimum:.0e} |",
         flush=True,
     )
+
+
+def _or_dash(error: float) -> str:
+    return "—" if np.isnan(error) else f"{error:.1e}"
 
 
 def _peer(python: str, name: str) -> list[Point]:
