@@ -4,10 +4,11 @@ The law is changed until it has not, by `SemiDiscrete.lower`, which always can o
 later steps are made shorter, for the commonest cause is explicit transport at the limit of its
 stability: nothing else then limits the step, the tails of the law shake at the size of the step's
 tolerance, and their entropy with them. Where the cause is another, as on a mesh that does not
-resolve the law, shorter steps do not help, and none is made shorter than half of the longest.
+resolve the law, shorter steps do not help, and none is made shorter than half of what the tolerance
+wants.
 
-On a moving mesh, where the flow is the gradient flow of the discrete energy itself, the step is
-repeated with half its length.
+A step that raised it by much is repeated with half its length; and so is any on a moving mesh,
+where the flow is the gradient flow of the discrete energy itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ddpde.flow import SemiDiscrete
 from ddpde.step.method_of_lines import MethodOfLines
 
 ALLOWED = 1e-10  # rise in one step, relative to max(1, |F|)
-UNSTABLE = 1e-2  # with fixed steps such a rise is not to be mended
+UNSTABLE = 1e-2  # such a rise asks for a shorter step, and with fixed steps is not mended
 _ATTEMPTS = 5  # halvings of one step at most
 
 
@@ -41,7 +42,9 @@ class Descent:
         If so, u may have been changed (which `stepper` knows); if not, it will be repeated.
         """
         rise = (energy - self._last) / max(1.0, abs(self._last))
-        if not rise <= ALLOWED and (self._adaptive or rise <= UNSTABLE):
+        if rise > UNSTABLE and self._repeats(before):
+            return False
+        if rise > ALLOWED and (self._adaptive or rise <= UNSTABLE):
             raw = u.copy()
             lowered = self._flow.lower(u, before, self._last)
             if lowered is not None:
@@ -50,9 +53,15 @@ class Descent:
                 self._stepper.change(raw.norm(PETSc.NormType.INFINITY))
                 if self._adaptive:
                     self._stepper.shorten()
-            elif self._adaptive and self._attempts < _ATTEMPTS:
-                self._attempts += 1
-                self._stepper.repeat(before)
+            elif self._repeats(before):
                 return False
         self._last, self._attempts = energy, 0
+        return True
+
+    def _repeats(self, before: PETSc.Vec) -> bool:
+        """Take the step again, if it may be shorter."""
+        if not self._adaptive or self._attempts == _ATTEMPTS:
+            return False
+        self._attempts += 1
+        self._stepper.repeat(before)
         return True

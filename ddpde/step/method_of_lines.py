@@ -40,7 +40,8 @@ METHODS = {
 
 
 _SHORTEST, _LONGEST = 1e-20, 1e20  # steps, as in PETSc
-_SHORTER, _SHORTEST_PART = 0.7, 0.5  # of the last step, and of the longest one
+_SHORTER, _SHORTEST_PART = 0.7, 0.5  # of the last step, and of the longest that was wanted
+_FORGOTTEN = 0.98  # what is left of that one with each step
 _GROWTH = 1.002  # the limit on steps grows by this with each step
 
 
@@ -67,7 +68,7 @@ class MethodOfLines:
         self._held = 0.0
         self._stop = self._again = False
         self._corrected = 0.0
-        self._cap, self._longest = _LONGEST, 0.0
+        self._cap, self._wanted = _LONGEST, 0.0
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
         ts.setTime(previous._ts.getTime() if previous else 0.0)
@@ -160,7 +161,7 @@ class MethodOfLines:
     def shorten(self) -> None:
         """To be called by on_step: make the next steps shorter, which may grow again slowly."""
         dt = self._ts.getTime() - self._ts.getPrevTime()
-        self._limit(max(_SHORTER * dt, _SHORTEST_PART * self._longest))
+        self._limit(max(_SHORTER * dt, _SHORTEST_PART * self._wanted))
 
     def close(self) -> None:
         """Free what PETSc holds: its callbacks would keep the flow and its mesh alive for ever."""
@@ -187,7 +188,8 @@ class MethodOfLines:
         if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
         self._again, self._corrected = False, 0.0
-        self._longest = max(self._longest, dt)
+        limited = dt > _FORGOTTEN * self._cap
+        self._wanted = _GROWTH * self._wanted if limited else max(dt, _FORGOTTEN * self._wanted)
         go_on = self._on_step(t, dt, self._u)
         if self._again:  # not by TSRollBack: the state may have been mended
             ts.setTime(ts.getPrevTime())
@@ -196,6 +198,7 @@ class MethodOfLines:
             ts.restartStep()
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
             self._limit(0.5 * dt)
+            self._wanted = self._cap
             return
         if self._cap < _LONGEST:
             self._limit(min(_GROWTH * self._cap, _LONGEST))
