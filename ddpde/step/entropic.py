@@ -102,14 +102,15 @@ class EntropicProximal:
     def _settle(self, rho: np.ndarray, gamma: float | None) -> None:
         """γ and the debiasing for a step from rho: those of the last one where they will do.
 
-        γ is a power of two, but for 2T: most steps have the kernel of the one before.
+        Where it is cold γ is a power of two, so that most steps have the kernel of the one before.
         """
         T = self._flow.temperature
         needed = gamma or max(2.0 * T, self._resolved(rho))
         if gamma or needed == 2.0 * T:
             self._gamma = needed
         elif not 0.5 * self._gamma < needed <= self._gamma:
-            self._gamma = float(2.0 ** np.ceil(np.log2(needed)))
+            cold = T <= _COLD * needed
+            self._gamma = float(2.0 ** np.ceil(np.log2(needed))) if cold else needed
         cold = T <= _COLD * self._gamma
         debias = self._asked or ("first order" if cold else "divergence")
         if debias != self._debias:
