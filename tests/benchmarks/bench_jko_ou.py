@@ -28,7 +28,7 @@ OURS = [  # method, cells a direction, steps
     ("jko-bdf2", 64, 20),
 ]
 OTT = [(96, 10, 0.1), (128, 20, 0.1), (192, 20, 0.05)]  # cells, steps, ε/(2 T τ)
-POT = [(32, 10, 0.3), (48, 10, 0.3)]  # the same
+POT = [(48, 10, 0.3)]  # the same
 
 
 def final(x: np.ndarray, y: np.ndarray) -> np.ndarray:
