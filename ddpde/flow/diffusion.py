@@ -15,6 +15,7 @@ from ddpde.space.quadrature import tabulate
 
 _CHUNK = 20_000_000  # numbers in one block of facet tables
 _TOLERANCE = 1e-12  # of conjugate gradients
+_GMRES = 1e-8  # mass is conserved to this part of a Newton step
 _SAME = 1e-12  # shifts nearer than this are those of one time step, but for rounding
 _FEW = 3000  # cells, with which blocks of the cells' are faster than MUMPS's
 _PATIENCE = 60  # iterations after which complete factors are cheaper
@@ -49,10 +50,9 @@ class SparseDiffusion:
     def __init__(self, space: Space, facets: Facets) -> None:
         self._space = space
         rows, columns, blocks = stiffness_blocks(space, facets)
-        few = space.comm.size == 1 and space.tdim < 3 and space.n_cells <= _FEW
-        self._matrix = NeighbourMatrix(space, rows, columns, blocked=few).fill(blocks)
+        self._matrix = NeighbourMatrix(space, rows, columns).fill(blocks)
         cells = np.arange(space.n_cells)
-        self._mass = NeighbourMatrix(space, cells, cells, blocked=few).fill(mass_blocks(space))
+        self._mass = NeighbourMatrix(space, cells, cells).fill(mass_blocks(space))
         self._shifted = self._matrix.duplicate(copy=True)
         self._current = (0.0, 0.0)
         self._x, self._b = self._matrix.createVecs()
@@ -60,7 +60,7 @@ class SparseDiffusion:
         self._one.setArray(space.one.ravel())
         self._weight.setArray(space.cell_means[0].ravel())
         self._volume = self._weight.dot(self._one)
-        self._ksp = _direct(self._shifted) if space.tdim < 3 else _iterative(self._shifted)
+        self._ksp = direct(self._shifted) if space.tdim < 3 else _iterative(self._shifted)
 
     @property
     def factorises(self) -> bool:
@@ -86,7 +86,7 @@ class SparseDiffusion:
         self._ksp.solve(self._b, self._x)
         if self._ksp.getConvergedReason() < 0 and not self.factorises:
             self._ksp.destroy()
-            self._ksp = _direct(self._shifted)
+            self._ksp = direct(self._shifted)
             self._ksp.solve(self._b, self._x)
         if self._ksp.getConvergedReason() < 0:
             raise SolverError(
@@ -102,7 +102,8 @@ class SparseDiffusion:
         return self._x.getArray().reshape(b.shape).copy()
 
 
-def _direct(matrix: PETSc.Mat) -> PETSc.KSP:
+def direct(matrix: PETSc.Mat, *, symmetric: bool = True) -> PETSc.KSP:
+    """Complete factors: of blocks PETSc's own LU, else MUMPS's Cholesky or LU."""
     ksp = PETSc.KSP().create(matrix.comm)
     ksp.setOperators(matrix)
     ksp.setType(PETSc.KSP.Type.PREONLY)
@@ -111,7 +112,7 @@ def _direct(matrix: PETSc.Mat) -> PETSc.KSP:
         pc.setType(PETSc.PC.Type.LU)
         pc.setFactorOrdering(PETSc.Mat.OrderingType.QMD)
     else:
-        pc.setType(PETSc.PC.Type.CHOLESKY)
+        pc.setType(PETSc.PC.Type.CHOLESKY if symmetric else PETSc.PC.Type.LU)
         pc.setFactorSolverType("mumps")
     return ksp
 
@@ -139,21 +140,20 @@ class NeighbourMatrix:
     """A sparse matrix of (nd, nd) blocks between cells and their neighbours.
 
     rows (b,) are owned cells, columns (b,) local ones; a pair appears once. `fill` may be called
-    again and again: solvers keep what belongs to the pattern alone. `blocked`: PETSc sees the
-    blocks, and its own solvers work with them, not with single numbers; on one rank.
+    again and again: solvers keep what belongs to the pattern alone. Of few cells on one rank PETSc
+    sees the blocks, and its own solvers work with them, not with single numbers.
     """
 
-    def __init__(
-        self, space: Space, rows: np.ndarray, columns: np.ndarray, *, blocked: bool = False
-    ) -> None:
+    def __init__(self, space: Space, rows: np.ndarray, columns: np.ndarray) -> None:
         n_cells, nd = space.local_shape
         columns = space.global_cells[columns]
         order = np.lexsort((columns, rows))
         starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_cells))])
         index = PETSc.IntType
+        self._tdim = space.tdim
         size = (n_cells * nd, None)
-        self._blocked = blocked
-        if blocked:
+        self._blocked = space.comm.size == 1 and n_cells <= _FEW
+        if self._blocked:
             self._places = order
             self._pattern = starts.astype(index), columns[order].astype(index)
             self.matrix = PETSc.Mat().createBAIJ((size, size), nd, comm=space.comm)
@@ -179,6 +179,17 @@ class NeighbourMatrix:
             self.matrix.setValuesCSR(*self._pattern, blocks.ravel()[self._places])
         self.matrix.assemble()
         return self.matrix
+
+    def solver(self) -> PETSc.KSP:
+        """For a matrix that is not symmetric, whose factors are kept for a while."""
+        if self._tdim < 3:
+            return direct(self.matrix, symmetric=False)
+        ksp = PETSc.KSP().create(self.matrix.comm)
+        ksp.setOperators(self.matrix)
+        ksp.setType(PETSc.KSP.Type.GMRES)
+        ksp.setTolerances(rtol=_GMRES)
+        ksp.getPC().setType(PETSc.PC.Type.BJACOBI)
+        return ksp
 
 
 def penalty(degree: int, tdim: int) -> float:

@@ -61,9 +61,8 @@ class NoiseDiffusion:
         self._key: tuple[float, bytes] | None = None
         self._blocks = np.zeros(0)
 
-    @property
-    def matrix(self) -> PETSc.Mat:
-        return self._jacobian.matrix
+    def solver(self) -> PETSc.KSP:
+        return self._jacobian.solver()
 
     def rate(self, u: np.ndarray) -> np.ndarray:
         """−M⁻¹ of the interior penalty for ∇·((T + ½ ξ Σ) ∇u)."""

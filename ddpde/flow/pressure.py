@@ -53,10 +53,8 @@ class PressureDiffusion:
         projected = self._space.divide_by_mass(pressure @ self._basis)
         return self._linear.apply(self._temperature * u + projected)
 
-    @property
-    def matrix(self) -> PETSc.Mat:
-        """Where `jacobian` puts its values."""
-        return self._jacobian.matrix
+    def solver(self) -> PETSc.KSP:
+        return self._jacobian.solver()
 
     def jacobian(self, u: np.ndarray) -> PETSc.Mat:
         """∂rate/∂u; always the same sparse matrix, filled anew."""

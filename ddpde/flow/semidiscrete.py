@@ -16,9 +16,8 @@ from ddpde.space import Law
 class NonlinearDiffusion(Protocol):
     """Diffusion on the density's coefficients (owned cells, nd) that depends on them."""
 
-    @property
-    def matrix(self) -> PETSc.Mat:
-        """Where `jacobian` puts its values."""
+    def solver(self) -> PETSc.KSP:
+        """For what `jacobian` gives, shifted."""
         ...
 
     def rate(self, u: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from petsc4py import PETSc
 from ddpde.flow import SemiDiscrete
 
 _NEWTON = 1e-2  # error of a Newton iteration relative to the time step's tolerance
+_MOST = 60  # iterations
+_PATIENCE = 15  # iterations that are cheaper than new factors
 
 
 def set_implicit_part(ts: PETSc.TS, flow: SemiDiscrete, rtol: float) -> None:
@@ -82,27 +84,63 @@ class _Linear(_Part):
 
 
 class _Nonlinear(_Part):
-    """Newton's method a stage, with a sparse Jacobian."""
+    """Simplified Newton iterations: factors are kept over stages and steps while they do.
+
+    Until iterations are so slow that new factors are cheaper (Hairer & Wanner, Solving ODEs II,
+    IV.8). Those of another shift serve as well: a step of the iteration is scaled as if mass were
+    all that it changes, so that mass is conserved.
+    """
 
     def set_solver(self, ts: PETSc.TS, rtol: float) -> None:
         assert self._flow.nonlinear is not None
-        ts.setIJacobian(self.jacobian, self._flow.nonlinear.matrix)
+        self._nonlinear = self._flow.nonlinear
+        self._tolerance = _NEWTON * rtol
+        self._shift = self._formed = 0.0
+        self._residual, self._change = self._flow.state.duplicate(), self._flow.state.duplicate()
+        self._ksp = self._nonlinear.solver()
+        sizes = self._flow.state.getSizes()
+        jacobian = PETSc.Mat().createPython((sizes, sizes), self)
+        jacobian.setUp()
+        ts.setIJacobian(self.set_shift, jacobian)
         ts.setMaxSNESFailures(-1)  # a smaller step mends it
         snes = ts.getSNES()
-        snes.setType("newtonls")
-        snes.getLineSearch().setType("basic")
-        snes.setTolerances(rtol=1e-10, atol=0.0, stol=_NEWTON * rtol, max_it=12)
-        ksp = snes.getKSP()
-        ksp.setType("gmres")
-        ksp.setTolerances(rtol=1e-8)  # mass is conserved to this part of a Newton step
-        # incomplete factors: a dozen iterations where complete ones cost ten times as much;
-        # on a line they are complete
-        ksp.getPC().setType("bjacobi")
+        snes.setType("python")
+        snes.setPythonContext(self)
 
-    def jacobian(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
-        assert self._flow.nonlinear is not None
-        self._flow.now = t
-        matrix = self._flow.nonlinear.jacobian(
-            u.getArray(readonly=True).reshape(self._flow.local_shape)
-        )
-        matrix.shift(shift)
+    def set_shift(self, ts, t, u, rate, shift, jac, pre):  # type: ignore[no-untyped-def]
+        self._shift = shift
+
+    def solve(self, snes, b, x):  # type: ignore[no-untyped-def]
+        """Called by SNES."""
+        jacobian, preconditioner, _ = snes.getJacobian()
+        snes.computeJacobian(x, jacobian, preconditioner)  # tells the shift
+        reasons = PETSc.SNES.ConvergedReason
+        before, reason = None, reasons.DIVERGED_MAX_IT
+        for _ in range(_MOST):
+            snes.computeFunction(x, self._residual)
+            if not self._formed:
+                self._form(x)
+            self._ksp.solve(self._residual, self._change)
+            self._change.scale(self._formed / self._shift)
+            x.axpy(-1.0, self._change)
+            size, allowed = self._change.norm(), self._tolerance * x.norm()
+            if self._ksp.getConvergedReason() < 0 or not size < float("inf"):
+                reason = reasons.DIVERGED_LINEAR_SOLVE
+                break
+            ratio = size / before if before else 0.5
+            if ratio < 1.0 and size * ratio / (1.0 - ratio) <= allowed:
+                reason = reasons.CONVERGED_SNORM_RELATIVE
+                break
+            before = size
+            if size * ratio**_PATIENCE > allowed:
+                self._formed, before = 0.0, None  # form them anew, here
+        if reason < 0:
+            self._formed = 0.0
+        snes.setConvergedReason(reason)
+
+    def _form(self, x: PETSc.Vec) -> None:
+        shaped = x.getArray(readonly=True).reshape(self._flow.local_shape)
+        matrix = self._nonlinear.jacobian(shaped)
+        matrix.shift(self._shift)
+        self._ksp.setOperators(matrix)
+        self._formed = self._shift
