@@ -181,8 +181,11 @@ class NeighbourMatrix:
         return self.matrix
 
     def solver(self) -> PETSc.KSP:
-        """For a matrix that is not symmetric, whose factors are kept for a while."""
-        if self._tdim < 3:
+        """For a matrix that is not symmetric, whose factors are kept for a while.
+
+        On several ranks complete ones wait for each other more than incomplete ones take.
+        """
+        if self._tdim < 3 and self.matrix.comm.size == 1:
             return direct(self.matrix, symmetric=False)
         ksp = PETSc.KSP().create(self.matrix.comm)
         ksp.setOperators(self.matrix)
