@@ -1,11 +1,12 @@
 """Along a gradient flow the free energy never rises: what becomes of a step after which it did.
 
-The law is changed until it has not, by `SemiDiscrete.lower`, which always can on a fixed mesh. And
-later steps are made shorter, for the commonest cause is explicit transport at the limit of its
-stability: nothing else then limits the step, the tails of the law shake at the size of the step's
-tolerance, and their entropy with them. Where the cause is another, as on a mesh that does not
-resolve the law, shorter steps do not help, and none is made shorter than half of what the tolerance
-wants.
+The commonest cause is explicit transport at the limit of its stability: nothing else then limits
+the step, the tails of the law shake at the size of the step's tolerance, and their entropy with
+them. So the step is taken again, shorter, and later ones are no longer. Where the cause is another,
+as on a mesh that does not resolve the law, shorter steps do not help, and none is made shorter than
+a quarter of what the tolerance wants: the law is changed then until it has not risen, by
+`SemiDiscrete.lower`, which always can on a fixed mesh. (To change it at once would spoil the way
+from an unstable state, where 1e-10 of the energy is 1e-5 of the law.)
 
 A step that raised it by much is repeated with half its length; and so is any on a moving mesh,
 where the flow is the gradient flow of the discrete energy itself.
@@ -44,6 +45,8 @@ class Descent:
         rise = (energy - self._last) / max(1.0, abs(self._last))
         if rise > UNSTABLE and self._repeats(before):
             return False
+        if ALLOWED < rise <= UNSTABLE and self._adaptive and self._stepper.shorten(before):
+            return False
         if rise > ALLOWED and (self._adaptive or rise <= UNSTABLE):
             raw = u.copy()
             lowered = self._flow.lower(u, before, self._last)
@@ -51,15 +54,13 @@ class Descent:
                 energy = lowered
                 raw.axpy(-1.0, u)
                 self._stepper.change(raw.norm(PETSc.NormType.INFINITY))
-                if self._adaptive:
-                    self._stepper.shorten()
             elif self._repeats(before):
                 return False
         self._last, self._attempts = energy, 0
         return True
 
     def _repeats(self, before: PETSc.Vec) -> bool:
-        """Take the step again, if it may be shorter."""
+        """Take the step again with half its length, if it may be shorter."""
         if not self._adaptive or self._attempts == _ATTEMPTS:
             return False
         self._attempts += 1

@@ -40,7 +40,8 @@ METHODS = {
 
 
 _SHORTEST, _LONGEST = 1e-20, 1e20  # steps, as in PETSc
-_SHORTER, _SHORTEST_PART = 0.7, 0.5  # of the last step, and of the longest that was wanted
+_SHORTER, _SHORTEST_PART = 0.7, 0.25  # of the last step, and of the longest that was wanted
+_HARDLY = 0.8  # of the last step: not worth taking it again
 _FORGOTTEN = 0.98  # what is left of that one with each step
 _GROWTH = 1.002  # the limit on steps grows by this with each step
 
@@ -128,8 +129,19 @@ class MethodOfLines:
 
     def repeat(self, before: PETSc.Vec) -> None:
         """To be called by on_step: take this step again from `before`, with half its length."""
-        before.copy(self._u)
-        self._again = True
+        self._limit(0.5 * self._last_step)
+        self._wanted = self._cap
+        self._go_back(before)
+
+    def shorten(self, before: PETSc.Vec) -> bool:
+        """To be called by on_step: take this step again from `before`, shorter, and the next ones
+        so, which may grow again slowly. False where it is about as short as it may be."""
+        dt = self._last_step
+        self._limit(max(_SHORTER * dt, _SHORTEST_PART * self._wanted))
+        if self._cap > _HARDLY * dt:
+            return False
+        self._go_back(before)
+        return True
 
     def change(self, size: float) -> None:
         """To be called by on_step: it has changed the state by `size` (largest coefficient)."""
@@ -158,11 +170,6 @@ class MethodOfLines:
 
         return interpolated
 
-    def shorten(self) -> None:
-        """To be called by on_step: make the next steps shorter, which may grow again slowly."""
-        dt = self._ts.getTime() - self._ts.getPrevTime()
-        self._limit(max(_SHORTER * dt, _SHORTEST_PART * self._wanted))
-
     def close(self) -> None:
         """Free what PETSc holds: its callbacks would keep the flow and its mesh alive for ever."""
         self._ts.destroy()
@@ -179,7 +186,7 @@ class MethodOfLines:
         return 0.5 * rtol ** (1.0 / method.order) / max(speed, 1e-8)
 
     def _after_step(self, ts: PETSc.TS) -> None:
-        t, dt = ts.getTime(), ts.getTime() - ts.getPrevTime()
+        t, dt = ts.getTime(), self._last_step
         if not self._u.norm() < float("inf"):
             raise SolverError(
                 f"the solution is not finite at s = ∫ ξ dt = {t:.6g}",
@@ -189,16 +196,14 @@ class MethodOfLines:
             ts.restartStep()  # the method's stored derivative belongs to the old state
         self._again, self._corrected = False, 0.0
         limited = dt > _FORGOTTEN * self._cap
-        self._wanted = _GROWTH * self._wanted if limited else max(dt, _FORGOTTEN * self._wanted)
+        self._wanted = max(dt, self._wanted if limited else _FORGOTTEN * self._wanted)
         go_on = self._on_step(t, dt, self._u)
         if self._again:  # not by TSRollBack: the state may have been mended
             ts.setTime(ts.getPrevTime())
             ts.setStepNumber(ts.getStepNumber() - 1)
-            ts.setTimeStep(0.5 * dt)
+            ts.setTimeStep(self._cap)
             ts.restartStep()
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
-            self._limit(0.5 * dt)
-            self._wanted = self._cap
             return
         if self._cap < _LONGEST:
             self._limit(min(_GROWTH * self._cap, _LONGEST))
@@ -229,6 +234,14 @@ class MethodOfLines:
         elif abs(dt - self._held) > _SAME * dt:
             self._held = dt
         ts.setTimeStep(self._held if self._held < (1.0 - _SAME) * left else left)
+
+    @property
+    def _last_step(self) -> float:
+        return self._ts.getTime() - self._ts.getPrevTime()
+
+    def _go_back(self, before: PETSc.Vec) -> None:
+        before.copy(self._u)
+        self._again = True
 
     def _limit(self, longest: float) -> None:
         self._cap = longest
