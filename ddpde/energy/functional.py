@@ -20,7 +20,15 @@ from ddpde.energy.features import FeatureMap, NodeFeatures
 from ddpde.energy.hermite import HermiteRadialFeatures
 from ddpde.energy.interaction import InteractionFeatures
 from ddpde.errors import ProblemError
-from ddpde.problem import IsotropicGaussians, Loss, Problem, Radial, RidgeUnit
+from ddpde.problem import (
+    HalfSquared,
+    IsotropicGaussians,
+    Loss,
+    Problem,
+    Radial,
+    RidgeUnit,
+    Squared,
+)
 from ddpde.problem.activations import PiecewiseLinear
 
 TOLERANCE = 1e-8  # of compression, relative to the largest feature or interaction
@@ -197,6 +205,26 @@ class Energy:
         if self._expansion is not None:
             parts[0] = self._expansion @ parts[0]
         return np.concatenate(parts) if parts else f
+
+    def dual_from(self, part: np.ndarray) -> np.ndarray:
+        """The dual (r,) from a rank's part (r,) of the means of the features kept."""
+        if self._linear is None:
+            return self.dual(self.expanded(part))
+        matrix, constant = self._linear
+        return matrix @ self.reduce(part) + constant
+
+    @cached_property
+    def _linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """With a squared loss the dual is linear in the means of the features kept: the matrix
+        X ∂²G/∂f² Xᵀ (r, r) and the constant (r,), which save a compressed network the products
+        with all its data nodes."""
+        X = self._expansion
+        if X is None or len(self._terms) > 1:
+            return None
+        if not isinstance(self._problem.loss, Squared | HalfSquared):
+            return None
+        zero = np.zeros(X.shape[1])
+        return (X * self.curvature(zero)) @ X.T, self.dual(zero)
 
     def curvature(self, f: np.ndarray) -> np.ndarray:
         """The diagonal ∂²G/∂f² (M,)."""

@@ -114,11 +114,11 @@ class NodalFeatures:
 
     def predictions(self, masses: np.ndarray) -> np.ndarray:
         """f_m = ∫ S_m dρ from the nodes' masses (n,), added over the ranks."""
-        if isinstance(self._S, BlockFeatures):
-            return self._energy.expanded(self._S.means(masses))
-        if self._interpolation is not None:
-            masses = self._interpolation.transposed(masses)
-        return self._energy.predictions(self._S, masses)
+        return self._energy.expanded(self._means(masses))
+
+    def first_variation(self, masses: np.ndarray) -> np.ndarray:
+        """The nonlocal part of F' at the nodes (n,), from the masses (n,) there."""
+        return self.field(self._energy.dual_from(self._means(masses)))
 
     def field(self, dual: np.ndarray) -> np.ndarray:
         """S ∂G/∂f at the nodes (n,), the nonlocal part of F'."""
@@ -126,3 +126,11 @@ class NodalFeatures:
             return self._S.field(dual)
         values = self._S @ dual
         return values if self._interpolation is None else self._interpolation(values)
+
+    def _means(self, masses: np.ndarray) -> np.ndarray:
+        """Of the features kept (r,), this rank's part."""
+        if isinstance(self._S, BlockFeatures):
+            return self._S.means(masses)
+        if self._interpolation is not None:
+            masses = self._interpolation.transposed(masses)
+        return self._S.T @ masses

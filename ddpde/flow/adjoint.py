@@ -49,7 +49,7 @@ class Adjoint:
         self._u = flow.with_ghosts(u).copy()
         self._owned = self._u[: flow.space.n_cells]
         self._f = flow.predictions(u)
-        self._potential = flow.steer(self._f)
+        self._potential = flow.steer(u)
 
     def transport(self, g: np.ndarray) -> np.ndarray:
         """−∂_s g without diffusion (K, n_cells, nd)."""

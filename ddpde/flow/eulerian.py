@@ -128,7 +128,7 @@ class EulerianFlow:
         coefficients = self.coefficients(u)
         potential = self._r
         if self.energy.interacting:
-            potential = self.steer(self.predictions(coefficients))
+            potential = self.steer(coefficients)
         if self.noise is not None:
             self.upwind.set_potential(potential, self.noise.velocity(coefficients))
         moments = self.upwind.moments(self.with_ghosts(coefficients))
@@ -147,12 +147,11 @@ class EulerianFlow:
         if self.noise is not None:
             self.noise.now = s
 
-    def steer(self, f: np.ndarray) -> np.ndarray:
-        """Let mass flow along −∇F' of the means f; F' at the nodes (n_nodes,), without entropy."""
-        if not self.energy.interacting:
-            return self._r
-        potential = self.features.field(self.energy.dual(f)) + self._r
-        self.upwind.set_potential(potential)
+    def steer(self, coefficients: np.ndarray) -> np.ndarray:
+        """Let mass flow along −∇F' of a law; F' at the nodes (n_nodes,), without entropy."""
+        potential = self._first_variation(coefficients)
+        if self.energy.interacting:
+            self.upwind.set_potential(potential)
         return potential
 
     def stabilise(self, u: PETSc.Vec) -> bool:
@@ -209,11 +208,11 @@ class EulerianFlow:
         total = float(sum_over_ranks(self.comm, np.array([local]))[0])
         return self.energy.nonlocal_energy(self.predictions(positive)) + total
 
-    def _first_variation(self, positive: np.ndarray) -> np.ndarray:
+    def _first_variation(self, coefficients: np.ndarray) -> np.ndarray:
         """F' at the nodes (n_nodes,), without entropy and internal energy."""
         if not self.energy.interacting:
             return self._r
-        return self.features.field(self.energy.dual(self.predictions(positive))) + self._r
+        return self.features.first_variation(self.space.nodal_masses(coefficients)) + self._r
 
     def _initial(self, problem: Problem) -> np.ndarray:
         coefficients = self.space.project(problem.initial_density)

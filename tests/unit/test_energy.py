@@ -5,6 +5,7 @@ import pytest
 
 from ddpde.energy import Energy, HermiteRadialFeatures, InteractionFeatures, entropy
 from ddpde.errors import ProblemError
+from ddpde.problem import HalfSquared, Logistic, Squared
 from ddpde.problem.catalogue import DENTED_RAMP, RAMP, digits_pca, erf_teacher, isotropic_gaussians
 
 
@@ -127,7 +128,8 @@ def test_asymmetric_interactions_are_refused():
         InteractionFeatures(lambda a, b: a - 2 * b.T, box)
 
 
-def test_data_nodes_are_compressed_to_tolerance():
+@pytest.mark.parametrize("loss", [Squared(), HalfSquared(), Logistic()])
+def test_data_nodes_are_compressed_to_tolerance(loss):
     """A thousand samples as a few pivots: the same predictions, duals and risk."""
     from dataclasses import replace
 
@@ -135,7 +137,8 @@ def test_data_nodes_are_compressed_to_tolerance():
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1000, 2))
-    problem = replace(digits_pca(loss="logistic"), data=DataSet(x, np.sign(x[:, 0] + 0.1)))
+    data = DataSet(x, np.sign(x[:, 0] + 0.1))
+    problem = replace(digits_pca(loss="logistic"), data=data, loss=loss)
     box = np.array([-3.0, -3.0]), np.array([3.0, 3.0])
     exact, few = Energy(problem), Energy(problem, box, tolerance=1e-8, points=10_000)
     assert few.size < 400 and exact.size == 1000
@@ -146,3 +149,6 @@ def test_data_nodes_are_compressed_to_tolerance():
     assert np.allclose(f, g, atol=1e-6)
     assert few.risk(g) == pytest.approx(exact.risk(f), abs=1e-6)
     assert np.allclose(S @ exact.dual(f), s @ few.dual(g), atol=1e-6)
+    # where the dual is linear it is formed without the samples, the same but for rounding
+    field = s @ few.dual(g)
+    assert np.abs(s @ few.dual_from(s.T @ masses) - field).max() < 1e-12 * np.abs(field).max()
