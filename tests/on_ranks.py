@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 _ROOT = Path(__file__).parents[1]
@@ -47,3 +48,11 @@ def python(ranks, *arguments, folder=None):
         pytest.fail(f"not finished after {_LIMIT} s\n{out}{err}")
     assert process.returncode == 0, f"exit code {process.returncode}\n{out}{err}"
     return out
+
+
+def saved(program, folder):
+    """What the `program` text saves as the array file it is given, on 1, 2 and 3 ranks."""
+    files = [folder / f"{ranks}.npy" for ranks in (1, 2, 3)]
+    for ranks, file in enumerate(files, start=1):
+        python(ranks, "-c", program, file)
+    return [np.load(file) for file in files]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_ranks import needs_mpirun, python
+from on_ranks import needs_mpirun, python, saved
 
 from ddpde.space import Law
 
@@ -166,9 +166,5 @@ def test_ranks_agree(case, cases, tmp_path):
 @needs_mpirun
 def test_periodic_coordinates_on_ranks(tmp_path):
     """Intervals, quadrilaterals, triangles; one period and two."""
-    found = []
-    for ranks in (1, 2, 3):
-        file = tmp_path / f"{ranks}.npy"
-        python(ranks, "-c", CIRCLES, file)
-        found.append(np.load(file))
+    found = saved(CIRCLES, tmp_path)
     assert np.allclose(found[1:], found[0], rtol=1e-8, atol=1e-12)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_ranks import needs_mpirun, python
+from on_ranks import needs_mpirun, python, saved
 
 ROOT = Path(__file__).parents[2]
 RTOL = 1e-10
@@ -326,11 +326,7 @@ if MPI.COMM_WORLD.rank == 0:
 @needs_mpirun
 def test_periodic_coordinates_on_ranks(tmp_path):
     """Intervals that adapt, quadrilaterals, triangles; one period and two."""
-    found = []
-    for ranks in (1, 2, 3):
-        file = tmp_path / f"{ranks}.npy"
-        python(ranks, "-c", CIRCLES, file)
-        found.append(np.load(file))
+    found = saved(CIRCLES, tmp_path)
     assert difference(found[1], found[0]) < RTOL
     assert difference(found[2], found[0]) < RTOL
 
