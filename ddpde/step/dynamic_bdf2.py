@@ -27,7 +27,7 @@ from mpi4py import MPI
 
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
-from ddpde.step.bdf2 import LONGEST, weights
+from ddpde.step.bdf2 import LONGEST, Continuing, weights
 from ddpde.step.dynamic import INNER_STEPS, DynamicProximal
 from ddpde.step.mobility import upwinding
 
@@ -47,30 +47,19 @@ class _Past:
     ways: np.ndarray
 
 
-class DynamicBdf2:
+class DynamicBdf2(Continuing[_Past, DynamicProximal]):
     """Implements `Proximal` with order 2 in W₂, the action of paths of `inner_steps` inner steps.
 
     The first step is an ordinary one; so is one from which the free energy would have risen, or
     that is not found. A step much longer than the last is made of shorter ones.
     """
 
-    iterations = 0
-
     def __init__(self, flow: VertexFlow, inner_steps: int = INNER_STEPS) -> None:
-        self._flow, self._step = flow, DynamicProximal(flow, inner_steps)
-        self._past: _Past | None = None
+        super().__init__(DynamicProximal(flow, inner_steps))
+        self._flow = flow
 
-    @property
-    def residual(self) -> float:
-        return self._step.residual
-
-    def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
-        """Densities (n,) after a time τ from u, of the same mass to rounding."""
-        self.iterations = 0
-        same = self._past is not None and np.array_equal(u, self._past.density)
-        if not self._flow.comm.allreduce(same, MPI.LAND):
-            self._past = None
-        return self._to(u, tau)
+    def _ended_at(self, past: _Past, u: np.ndarray) -> bool:
+        return self._flow.comm.allreduce(np.array_equal(u, past.density), MPI.LAND)
 
     def close(self) -> None:
         """Free the matrix and its factors."""

@@ -19,7 +19,7 @@ import numpy as np
 from ddpde.comm import sum_over_ranks
 from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
-from ddpde.step.bdf2 import LONGEST, weights
+from ddpde.step.bdf2 import LONGEST, Continuing, weights
 from ddpde.step.descent import ALLOWED
 from ddpde.step.lagged import LaggedProximal, Trend
 
@@ -38,30 +38,17 @@ class _Past:
     carried: np.ndarray
 
 
-class LaggedBdf2:
+class LaggedBdf2(Continuing[_Past, LaggedProximal]):
     """Implements `Proximal` with order 2: the flow's BDF2.
 
     The first step is made of shorter ones, and so is one much longer than the last. Where the free
     energy would rise, the step is an ordinary one.
     """
 
-    iterations = 0
-
     def __init__(self, flow: VertexFlow) -> None:
         check_moves(flow.problem)
-        self._flow, self._step = flow, LaggedProximal(flow)
-        self._past: _Past | None = None
-
-    @property
-    def residual(self) -> float:
-        return self._step.residual
-
-    def __call__(self, u: np.ndarray, tau: float) -> np.ndarray:
-        """Densities (n,) after a time τ from u, of the same mass to rounding."""
-        self.iterations = 0
-        if not self._continues(u):
-            self._past = None
-        return self._to(u, tau)
+        super().__init__(LaggedProximal(flow))
+        self._flow = flow
 
     def _to(self, u: np.ndarray, tau: float) -> np.ndarray:
         """Several steps where one of τ would be the first, or too long after the last."""
@@ -95,8 +82,8 @@ class LaggedBdf2:
         """Free the matrix and its factors."""
         self._step.close()
 
-    def _continues(self, u: np.ndarray) -> bool:
-        return self._past is not None and self._past.trend.ends_at(u, self._flow.comm)
+    def _ended_at(self, past: _Past, u: np.ndarray) -> bool:
+        return past.trend.ends_at(u, self._flow.comm)
 
     def _after(
         self, u: np.ndarray, density: np.ndarray, tau: float, beyond: np.ndarray | float

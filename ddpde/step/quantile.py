@@ -16,7 +16,7 @@ from scipy.optimize import isotonic_regression
 
 from ddpde.errors import SolverError
 from ddpde.flow.quantile import Expansion, QuantileFlow
-from ddpde.step.bdf2 import LONGEST, weights
+from ddpde.step.bdf2 import LONGEST, Continuing, weights
 
 _TOLERANCE = 1e-12  # of the residual, relative to the interval
 _ROUNDING = 1e-14
@@ -181,7 +181,7 @@ class _Past:
     energy: float
 
 
-class QuantileBdf2:
+class QuantileBdf2(Continuing[_Past, QuantileProximal]):
     """Variational BDF2: a step of 2τ/3 from the positions a third of the last way farther on.
 
     Positions that would cross there, or leave the walls, are projected on those that do not, in
@@ -189,25 +189,15 @@ class QuantileBdf2:
     risen. A step much longer than the last is made of shorter ones.
     """
 
-    iterations = 0
-
     def __init__(self, flow: QuantileFlow) -> None:
-        self._flow, self._step = flow, QuantileProximal(flow)
-        self._past: _Past | None = None
+        super().__init__(QuantileProximal(flow))
+        self._flow = flow
 
-    @property
-    def residual(self) -> float:
-        return self._step.residual
+    def _ended_at(self, past: _Past, u: np.ndarray) -> bool:
+        return np.array_equal(u, past.after)
 
-    def __call__(self, Y: np.ndarray, tau: float) -> np.ndarray:
-        """Positions (n,) after a time τ from Y."""
-        self.iterations = 0
-        if self._past is not None and not np.array_equal(Y, self._past.after):
-            self._past = None
-        return self._to(Y, tau)
-
-    def _to(self, Y: np.ndarray, tau: float) -> np.ndarray:
-        past = self._past
+    def _to(self, u: np.ndarray, tau: float) -> np.ndarray:
+        Y, past = u, self._past
         if past is not None and tau > LONGEST * past.tau:
             return self._to(self._to(Y, 0.5 * tau), 0.5 * tau)
         X, energy = self._second_order(past, tau) if past else (Y, np.inf)
