@@ -1,4 +1,11 @@
-"""−Δ in discontinuous polynomials: symmetric interior penalty, no flux at the boundary."""
+"""−Δ in discontinuous polynomials: symmetric interior penalty, no flux at the boundary.
+
+    ∫ ∇u·∇v − Σ_facets ∫ {∂_n u}[v] + [u]{∂_n v} − η [u][v] + [∂_n u][∂_n v]/(4η) .
+
+The last term, with which the form is called *bent* here, belongs to that with unknowns on the
+facets, for general meshes (`condensed.py`). It is left out on tensor grids, as it spoils the
+symmetry of a line about its ends (`fast_diagonal.py`), and for tensors.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +13,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from mpi4py import MPI
 from petsc4py import PETSc
 from scipy import sparse
 
-from ddpde.errors import SolverError
 from ddpde.space import Facets, Space
 from ddpde.space.quadrature import tabulate
 
 _CHUNK = 20_000_000  # numbers in one block of facet tables
 _TOLERANCE = 1e-12  # of conjugate gradients
 _GMRES = 1e-8  # mass is conserved to this part of a Newton step
-_SAME = 1e-12  # shifts nearer than this are those of one time step, but for rounding
-_FEW = 3000  # cells, with which blocks of the cells' are faster than MUMPS's
+_FEW = 3000  # rows of blocks, with which PETSc's factors are faster than MUMPS's
 _PATIENCE = 60  # iterations after which complete factors are cheaper
 
 
@@ -29,6 +35,11 @@ class Diffusion(Protocol):
         """A change of the shift costs much more than a solve."""
         ...
 
+    @property
+    def bent(self) -> bool:
+        """Which form K is."""
+        ...
+
     def apply(self, u: np.ndarray) -> np.ndarray:
         """M⁻¹K u."""
         ...
@@ -36,70 +47,6 @@ class Diffusion(Protocol):
     def solve(self, shift: float, factor: float, b: np.ndarray) -> np.ndarray:
         """(shift + factor M⁻¹K)⁻¹ b."""
         ...
-
-
-class SparseDiffusion:
-    """`Diffusion` on any mesh, on any number of ranks, by (shift M + factor K) x = M b.
-
-    The matrix is symmetric and positive definite. On surfaces and in the plane complete factors,
-    made when the shift changes, are the cheapest: of few cells on one rank PETSc's own, whose
-    blocks are the cells', else MUMPS's (Cholesky). In space, where they fill up, conjugate
-    gradients with incomplete ones, unless these need too many iterations.
-    """
-
-    def __init__(self, space: Space, facets: Facets) -> None:
-        self._space = space
-        rows, columns, blocks = stiffness_blocks(space, facets)
-        self._matrix = NeighbourMatrix(space, rows, columns).fill(blocks)
-        cells = np.arange(space.n_cells)
-        self._mass = NeighbourMatrix(space, cells, cells).fill(mass_blocks(space))
-        self._shifted = self._matrix.duplicate(copy=True)
-        self._current = (0.0, 0.0)
-        self._x, self._b = self._matrix.createVecs()
-        self._one, self._weight = self._matrix.createVecs()
-        self._one.setArray(space.one.ravel())
-        self._weight.setArray(space.cell_means[0].ravel())
-        self._volume = self._weight.dot(self._one)
-        self._ksp = direct(self._shifted) if space.tdim < 3 else _iterative(self._shifted)
-
-    @property
-    def factorises(self) -> bool:
-        return self._ksp.getType() == PETSc.KSP.Type.PREONLY
-
-    def apply(self, u: np.ndarray) -> np.ndarray:
-        self._x.setArray(u.ravel())
-        self._matrix.mult(self._x, self._b)
-        return self._space.divide_by_mass(self._b.getArray(readonly=True).reshape(u.shape))
-
-    def solve(self, shift: float, factor: float, b: np.ndarray) -> np.ndarray:
-        old_shift, old_factor = self._current
-        if abs(shift - old_shift) > _SAME * shift or factor != old_factor:
-            self._matrix.copy(self._shifted, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
-            self._shifted.scale(factor)
-            self._shifted.axpy(shift, self._mass, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)
-            self._shifted.setOption(PETSc.Mat.Option.SPD, True)
-            self._ksp.setOperators(self._shifted)
-            self._current = (shift, factor)
-        self._x.setArray(b.ravel())
-        self._mass.mult(self._x, self._b)
-        self._x.scale(1.0 / shift)
-        self._ksp.solve(self._b, self._x)
-        if self._ksp.getConvergedReason() < 0 and not self.factorises:
-            self._ksp.destroy()
-            self._ksp = direct(self._shifted)
-            self._ksp.solve(self._b, self._x)
-        if self._ksp.getConvergedReason() < 0:
-            raise SolverError(
-                f"the linear solver of the diffusion failed "
-                f"(reason {self._ksp.getConvergedReason()})",
-                "take a mesh of better shape",
-            )
-        # K takes no mass, but the error of a solve does; cell by cell the difference is small, and
-        # its sum loses no digits
-        self._b.setArray(b.ravel())
-        self._b.axpby(1.0, -1.0 / shift, self._x)  # x − b / shift
-        self._x.axpy(-self._b.dot(self._weight) / self._volume, self._one)
-        return self._x.getArray().reshape(b.shape).copy()
 
 
 def direct(matrix: PETSc.Mat, *, symmetric: bool = True) -> PETSc.KSP:
@@ -117,7 +64,7 @@ def direct(matrix: PETSc.Mat, *, symmetric: bool = True) -> PETSc.KSP:
     return ksp
 
 
-def _iterative(matrix: PETSc.Mat) -> PETSc.KSP:
+def iterative(matrix: PETSc.Mat) -> PETSc.KSP:
     """Starts from what it is given; incomplete LU is incomplete Cholesky on a symmetric matrix."""
     ksp = PETSc.KSP().create(matrix.comm)
     ksp.setOperators(matrix)
@@ -129,45 +76,39 @@ def _iterative(matrix: PETSc.Mat) -> PETSc.KSP:
     return ksp
 
 
-def mass_blocks(space: Space) -> np.ndarray:
-    """M on the owned cells (n_cells, nd, nd)."""
-    rule = space.quadrature(2 * space.degree + 2)
-    basis = rule.basis(space.degree)
-    return np.tensordot(rule.weights, np.einsum("qi,qj->qij", basis, basis), axes=1)
-
-
 class NeighbourMatrix:
-    """A sparse matrix of (nd, nd) blocks between cells and their neighbours.
+    """A sparse matrix of (nd, nd) blocks between cells, or facets, and their neighbours.
 
-    rows (b,) are owned cells, columns (b,) local ones; a pair appears once. `fill` may be called
-    again and again: solvers keep what belongs to the pattern alone. Of few cells on one rank PETSc
-    sees the blocks, and its own solvers work with them, not with single numbers.
+    shape: rows of blocks on this rank, and nd; rows (b,) are this rank's, counted from 0, columns
+    (b,) global numbers; a pair appears once. `fill` may be called again and again: solvers keep
+    what belongs to the pattern alone. Of few rows on one rank PETSc sees the blocks, and its own
+    solvers work with them, not with single numbers.
     """
 
-    def __init__(self, space: Space, rows: np.ndarray, columns: np.ndarray) -> None:
-        n_cells, nd = space.local_shape
-        columns = space.global_cells[columns]
+    def __init__(
+        self, comm: MPI.Comm, shape: tuple[int, int], rows: np.ndarray, columns: np.ndarray
+    ) -> None:
+        n_rows, nd = shape
         order = np.lexsort((columns, rows))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_cells))])
+        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
         index = PETSc.IntType
-        self._tdim = space.tdim
-        size = (n_cells * nd, None)
-        self._blocked = space.comm.size == 1 and n_cells <= _FEW
+        size = (n_rows * nd, None)
+        self._blocked = comm.size == 1 and n_rows <= _FEW
         if self._blocked:
             self._places = order
             self._pattern = starts.astype(index), columns[order].astype(index)
-            self.matrix = PETSc.Mat().createBAIJ((size, size), nd, comm=space.comm)
+            self.matrix = PETSc.Mat().createBAIJ((size, size), nd, comm=comm)
             self.matrix.setPreallocationCSR(self._pattern)
             # as it stores a block: one column after the other
             self.matrix.setOption(PETSc.Mat.Option.ROW_ORIENTED, False)
             return
-        shape = (n_cells * nd, space.comm.allreduce(n_cells) * nd)
+        whole = (n_rows * nd, comm.allreduce(n_rows) * nd)
         places = np.arange(len(rows) * nd * nd).reshape(-1, nd, nd)
-        csr = sparse.bsr_matrix((places[order], columns[order], starts), shape=shape).tocsr()
+        csr = sparse.bsr_matrix((places[order], columns[order], starts), shape=whole).tocsr()
         self._places = csr.data
         self._pattern = csr.indptr.astype(index), csr.indices.astype(index)
         self.matrix = PETSc.Mat().createAIJ(
-            (size, size), csr=(*self._pattern, np.zeros(csr.nnz)), comm=space.comm
+            (size, size), csr=(*self._pattern, np.zeros(csr.nnz)), comm=comm
         )
 
     def fill(self, blocks: np.ndarray) -> PETSc.Mat:
@@ -180,12 +121,13 @@ class NeighbourMatrix:
         self.matrix.assemble()
         return self.matrix
 
-    def solver(self) -> PETSc.KSP:
-        """For a matrix that is not symmetric, whose factors are kept for a while.
+    def solver(self, tdim: int) -> PETSc.KSP:
+        """For a matrix that is not symmetric, on a mesh of this dimension; factors are kept for a
+        while.
 
         On several ranks complete ones wait for each other more than incomplete ones take.
         """
-        if self._tdim < 3 and self.matrix.comm.size == 1:
+        if tdim < 3 and self.matrix.comm.size == 1:
             return direct(self.matrix, symmetric=False)
         ksp = PETSc.KSP().create(self.matrix.comm)
         ksp.setOperators(self.matrix)
@@ -198,6 +140,13 @@ class NeighbourMatrix:
 def penalty(degree: int, tdim: int) -> float:
     """Factor of area/volume in the interior penalty: coercive on every cell type."""
     return float((degree + 1) * (degree + tdim))
+
+
+def penalties(space: Space, facets: Facets) -> np.ndarray:
+    """η of each interior facet (n_facets,), by the flatter of its cells."""
+    areas = facets.weights.ravel()[facets.first].sum(axis=1)
+    heights = (areas[:, None] / space.local_volumes[facets.pairs]).max(axis=1)
+    return penalty(space.degree, space.tdim) * heights
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,23 +165,20 @@ class Tensor:
 
 
 def stiffness_blocks(
-    space: Space, facets: Facets, tensor: Tensor | None = None
+    space: Space, facets: Facets, tensor: Tensor | None = None, *, bent: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Blocks of K: owned rows (b,), local columns (b,), (b, nd, nd); each pair once.
 
     Of −Δ, or of −∇·(D∇u) for a `tensor` D.
     """
     n_cells, nd = space.local_shape
-    diagonal = _inside(space, tensor)
+    diagonal = inside_blocks(space, tensor=tensor)
     conormal = tensor.conormal if tensor else facets.conormal
     values, normal = facets.basis(space.degree)
-    areas = facets.weights.ravel()[facets.first].sum(axis=1)
-    volumes = space.local_volumes
-    heights = (areas[:, None] / volumes[facets.pairs]).mean(axis=1)
-    eta = penalty(space.degree, space.tdim) * heights
+    eta = penalties(space, facets)
     step = max(1, _CHUNK // (nd * max(nd, facets.first.shape[1]) * 4))
     off = []
-    for begin in range(0, len(areas), step):
+    for begin in range(0, len(eta), step):
         part = slice(begin, begin + step)
         pairs, weights = facets.pairs[part], facets.weights.ravel()[facets.first[part]]
         jumps, slopes = [], []
@@ -249,6 +195,10 @@ def stiffness_blocks(
         half = (0.5 * weights * strength)[:, :, None] * jump - 0.5 * weights[:, :, None] * slope
         block = np.matmul(jump.transpose(0, 2, 1), half)
         block += block.transpose(0, 2, 1)
+        if bent:
+            slope[:, :, nd:] *= -1.0  # along each side's own normal
+            bend = (0.25 * weights / strength)[:, :, None] * slope
+            block -= np.matmul(slope.transpose(0, 2, 1), bend)
         for s, test in enumerate((slice(nd), slice(nd, None))):
             owned = np.flatnonzero(pairs[:, s] < n_cells)
             beside = (slice(nd, None), slice(nd))[s]
@@ -262,7 +212,7 @@ def stiffness_blocks(
     columns = np.concatenate([np.arange(n_cells), *[c for _, c, _ in off]])
     blocks = np.concatenate([diagonal, *[b for _, _, b in off]])
     _, first, which = np.unique(
-        rows * len(volumes) + columns, return_index=True, return_inverse=True
+        rows * len(space.global_cells) + columns, return_index=True, return_inverse=True
     )
     if len(first) < len(rows):  # on a circle of one or two cells facets share their pair
         merged = np.zeros((len(first), nd, nd))
@@ -271,13 +221,24 @@ def stiffness_blocks(
     return rows, columns, blocks
 
 
-def _inside(space: Space, tensor: Tensor | None) -> np.ndarray:
-    """∫ ∇φ_i·D∇φ_j over the owned cells (n_cells, nd, nd)."""
+def inside_blocks(
+    space: Space, cells: np.ndarray | None = None, tensor: Tensor | None = None
+) -> np.ndarray:
+    """∫ ∇φ_i·D∇φ_j over cells (default: all owned ones), (n, nd, nd)."""
+    chosen = slice(None) if cells is None else cells
     rule = space.quadrature(tensor.degree if tensor else 2 * space.degree)
     slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
-    metric, weights = tensor.inside if tensor else rule.metric(), rule.reference_weights
+    metric = (tensor.inside if tensor else rule.metric())[chosen]
+    weights = rule.reference_weights
     if metric.shape[1] > 1:
         metric = metric * weights[:, None, None]
         return np.einsum("cqab,aqi,bqj->cij", metric, slopes, slopes, optimize=True)
     products = np.einsum("aqi,bqj->abij", weights[:, None] * slopes, slopes, optimize=True)
     return np.tensordot(metric[:, 0], products, axes=2)
+
+
+def mass_blocks(space: Space, cells: np.ndarray) -> np.ndarray:
+    """M on cells, (n, nd, nd)."""
+    rule = space.quadrature(2 * space.degree + 2)
+    basis = rule.basis(space.degree)
+    return np.tensordot(rule.weights[cells], np.einsum("qi,qj->qij", basis, basis), axes=1)

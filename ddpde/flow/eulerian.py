@@ -13,7 +13,8 @@ from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy, NodalFeatures, compact, entropy
 from ddpde.errors import ProblemError
 from ddpde.flow.checks import check_mass, check_memory, check_mesh
-from ddpde.flow.diffusion import Diffusion, SparseDiffusion
+from ddpde.flow.condensed import CondensedDiffusion
+from ddpde.flow.diffusion import Diffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
 from ddpde.flow.limiter import PositivityLimiter
 from ddpde.flow.lowering import Lowering
@@ -94,7 +95,9 @@ class EulerianFlow:
             )
         elif problem.diffuses:
             grid = tensor_grid(self.space)
-            self.diffusion = TensorDiffusion(grid) if grid else SparseDiffusion(self.space, facets)
+            self.diffusion = (
+                TensorDiffusion(grid) if grid else CondensedDiffusion(self.space, facets)
+            )
         if problem.internal is not None:
             assert self.diffusion is not None
             self.pressure = PressureDiffusion(

@@ -41,6 +41,7 @@ class TensorDiffusion:
     """`Diffusion` on a tensor grid."""
 
     factorises = False
+    bent = False
 
     def __init__(self, grid: TensorGrid) -> None:
         self._slabs = Slabs(grid)
@@ -167,7 +168,7 @@ def _line_matrix(sizes: np.ndarray, periodic: bool, degree: int, tdim: int) -> n
     # the facets between two cells: traces of the left one at 1, of the right one at 0
     left = cells if periodic else cells[:-1]
     sides = (left, (left + 1) % n)
-    eta = penalty(degree, tdim) * (0.5 / sizes[sides[0]] + 0.5 / sizes[sides[1]])[:, None, None]
+    eta = penalty(degree, tdim) / np.minimum(sizes[sides[0]], sizes[sides[1]])[:, None, None]
     values = (ends[1], ends[0])
     normal = [
         slope / sizes[side][:, None]

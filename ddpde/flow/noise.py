@@ -55,14 +55,14 @@ class NoiseDiffusion:
         self._slots = _Places(space, facets.reference, facets.jacobian)
         rows, columns, _ = stiffness_blocks(space, facets)
         self._rows = rows
-        self._operator = NeighbourMatrix(space, rows, columns)
-        self._jacobian = NeighbourMatrix(space, rows, columns)
+        pattern = space.comm, space.local_shape, rows, space.global_cells[columns]
+        self._operator, self._jacobian = NeighbourMatrix(*pattern), NeighbourMatrix(*pattern)
         self._x, self._y = self._operator.matrix.createVecs()
         self._key: tuple[float, bytes] | None = None
         self._blocks = np.zeros(0)
 
     def solver(self) -> PETSc.KSP:
-        return self._jacobian.solver()
+        return self._jacobian.solver(self._space.tdim)
 
     def rate(self, u: np.ndarray) -> np.ndarray:
         """−M⁻¹ of the interior penalty for ∇·((T + ½ ξ Σ) ∇u)."""

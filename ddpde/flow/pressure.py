@@ -36,9 +36,11 @@ class PressureDiffusion:
         self._rule = space.quadrature(4 * space.degree)
         self._basis = self._rule.basis(space.degree)
         self._products = np.einsum("qi,qj->qij", self._basis, self._basis)
-        self._rows, self._columns, blocks = stiffness_blocks(space, facets)
+        self._rows, self._columns, blocks = stiffness_blocks(space, facets, bent=linear.bent)
         self._blocks = space.divide_by_mass(blocks, self._rows)
-        self._jacobian = NeighbourMatrix(space, self._rows, self._columns)
+        self._jacobian = NeighbourMatrix(
+            space.comm, space.local_shape, self._rows, space.global_cells[self._columns]
+        )
         nd = space.local_shape[1]
         cells = space.mesh.topology.index_map(space.tdim)
         self._slopes = la.vector(cells, bs=nd * nd, dtype=np.float64)
@@ -54,7 +56,7 @@ class PressureDiffusion:
         return self._linear.apply(self._temperature * u + projected)
 
     def solver(self) -> PETSc.KSP:
-        return self._jacobian.solver()
+        return self._jacobian.solver(self._space.tdim)
 
     def jacobian(self, u: np.ndarray) -> PETSc.Mat:
         """∂rate/∂u; always the same sparse matrix, filled anew."""

@@ -45,7 +45,7 @@ class Facets:
         periods: Periods = (),
     ) -> None:
         cell = mesh.topology.cell_name()
-        self._cell = cell
+        self._cell, self._degree = cell, degree
         self._reference, weights, normals, stretch = _reference_slots(cell, degree)
         self.per_cell = len(self._reference)
         element = lagrange(cell, geometry_degree)
@@ -63,6 +63,14 @@ class Facets:
     def basis(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
         """Values (slots, nd) and reference gradients (tdim, slots, nd) of the density's basis."""
         return tabulate(legendre(self._cell, degree), self._reference, derivatives=1)
+
+    def polynomials(self, degree: int) -> np.ndarray:
+        """Orthonormal polynomials (q, m) on a reference facet, at its points."""
+        kind = _FACET[self._cell]
+        if kind is None:
+            return np.ones((1, 1))
+        points = basix.make_quadrature(basix.CellType[kind], self._degree)[0]
+        return tabulate(legendre(kind, degree), points)
 
     @property
     def reference(self) -> np.ndarray:
