@@ -65,12 +65,9 @@ MORE = {
 
 def able(method: str, name: str) -> bool:
     """Whether the method does the problem with an order in τ: not the entropic one at temperature
-    0, where the mesh sets the width of the kernel; and not `jko-dynamic-bdf2` in space, where its
-    first step of second order is not found for small τ."""
+    0, where the mesh sets the width of the kernel."""
     if method.startswith("jko-quantile"):
         return len(STUDIES[name].lower) == 1
-    if method == "jko-dynamic-bdf2" and len(STUDIES[name].lower) == 3:
-        return False
     return method != "jko-entropic" or STUDIES[name].problem.temperature > 0
 
 

@@ -10,11 +10,13 @@ transport over several cells: with −h ∇V(x_{n+1}) = share d_n this is the JK
     ρ_{n+1} = argmin W₂²(·, ρ_n)/(2h) + F_T + ∫ V dρ,
 
 with a potential more. d_n is the gradient of a function of x_n, the displacement potential D_n, and
-D_{n+1} = −h (F_T' + V) is what the path answers at its end. −h V is share D_n, carried to where
-mass is after the step by half the path's velocity ∇W, ∂_t G + ½ ∇W·∇G = 0: that keeps ∇G along ∇W
-where the two are parallel, and so, as d_{n+1} − d_n = O(τ²), to the order wanted. It is carried
-along the last path first, then along the path that comes of it. On a line, where displacements are
-proportional, this is BDF2 of Gallouët, Natale & Todeschi with their geodesic extrapolation.
+D_{n+1} = −h (F_T' + V), where there is no mass as well: what paths answer there is only bound to
+draw none, and falls by (cell)²/τ beyond a front. −h V is share D_n, carried to where mass is after
+the step by half the velocity ∇W of its way, ∂_t G + ½ ∇W·∇G = 0: that keeps ∇G along ∇W where the
+two are parallel, and so, as d_{n+1} − d_n = O(τ²), to the order wanted. W is D_n at first, as if
+mass went on, then the D_{n+1} that comes of it, carried back half the way. On a line, where
+displacements are proportional, this is BDF2 of Gallouët, Natale & Todeschi with their geodesic
+extrapolation.
 """
 
 from __future__ import annotations
@@ -31,20 +33,18 @@ from ddpde.step.bdf2 import LONGEST, Continuing, weights
 from ddpde.step.dynamic import INNER_STEPS, DynamicProximal
 from ddpde.step.mobility import upwinding
 
-_ROUNDS = 2  # of a path and a potential carried along it
+_ROUNDS = 2  # of a potential carried along a way and the step with it
 _COURANT = 1.0  # cells that a stage of Runge and Kutta may go
 _MOST_STAGES = 1000
 
 
 @dataclass(frozen=True)
 class _Past:
-    """A step: the law after it (n,), τ, the displacement potential (n,) and that of each inner
-    step (n, K)."""
+    """A step: the law after it (n,), τ, and the displacement potential (n,)."""
 
     density: np.ndarray
     tau: float
     way: np.ndarray
-    ways: np.ndarray
 
 
 class DynamicBdf2(Continuing[_Past, DynamicProximal]):
@@ -79,16 +79,14 @@ class DynamicBdf2(Continuing[_Past, DynamicProximal]):
         """The step after the past one; SolverError where there is none."""
         ratio = tau / past.tau
         share, part = weights(ratio)
-        ways = ratio * past.ways
         peak = self._flow.comm.allreduce(float(u.max(initial=0.0)), MPI.MAX)
         upstream = upwinding(self._flow, u, peak)
+        way = ratio * past.way
         for _ in range(_ROUNDS):
-            beyond = share * past.way
-            for way in ways.T:
-                beyond = self._carried(beyond, way, upstream)
+            beyond = self._carried(share * past.way, way, upstream)
             density = self._go(u, tau, part * tau, beyond)
             assert self._past is not None
-            ways = self._past.ways
+            way = self._carried(self._past.way, -0.5 * self._past.way, upstream)  # half-way
         return density
 
     def _go(
@@ -101,7 +99,7 @@ class DynamicBdf2(Continuing[_Past, DynamicProximal]):
             self.iterations += self._step.iterations
         found = self._step.latest
         assert found is not None
-        self._past = _Past(density, tau, -h * found.end, -h * found.parts * found.potential)
+        self._past = _Past(density, tau, -h * found.variation)
         return density
 
     def _carried(self, G: np.ndarray, way: np.ndarray, upstream: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ _PIVOTS = (1e-8, 1e-2)  # of the factorisation: few; where those do not do, many
 class Found(NamedTuple):
     """density (n,), iterations, what is left: residuals and duality gap.
 
-    The path: potentials φ_k (n, K), parts of τ (K,) of its inner steps, φ_K + δ_K/2 |∇φ_K|² (n,).
+    The path: potentials φ_k (n, K), parts of τ (K,) of its inner steps. F_T'[ρ_K] + potential (n,).
     """
 
     density: np.ndarray
@@ -58,7 +58,7 @@ class Found(NamedTuple):
     residual: float
     potential: np.ndarray
     parts: np.ndarray
-    end: np.ndarray
+    variation: np.ndarray
 
 
 @dataclass
@@ -73,13 +73,13 @@ class _Path:
 
 @dataclass
 class _State:
-    """Residuals (n, K): of continuity, and of the rows of ρ_k without s_k. End of the path (n,):
-    φ_K + δ_K/2 |∇φ_K|². Of the pairs (e, K): jumps of φ, how much of the mobility is of the first
-    end, mobilities. The network's f."""
+    """Residuals (n, K): of continuity, and of the rows of ρ_k without s_k. The energy's
+    variation at ρ_K (n,). Of the pairs (e, K): jumps of φ, how much of the mobility is of the
+    first end, mobilities. The network's f."""
 
     moved: np.ndarray
     force: np.ndarray
-    end: np.ndarray
+    variation: np.ndarray
     jump: np.ndarray
     from_i: np.ndarray
     mobility: np.ndarray
@@ -164,7 +164,7 @@ class DynamicNewton:
             self._move(path, step, graph, across / along)
         residual = residual if np.isfinite(residual) else np.inf
         density = path.density[:, -1]
-        return Found(density, iterations, residual, path.potential, self._parts, at.end)
+        return Found(density, iterations, residual, path.potential, self._parts, at.variation)
 
     def _direction(
         self, path: _Path, at: _State, weight: np.ndarray, level: float, whole: float
@@ -284,9 +284,8 @@ class DynamicNewton:
         force = -m * phi - self._new * square
         force[:, :-1] += m * phi[:, 1:] - (self._old * square)[:, 1:]
         f = flow.predictions(path.density[:, -1])
-        first_variation = path.pressure + local
+        variation = path.pressure + local
         if flow.energy.interacting:
-            first_variation = first_variation + flow.features.field(flow.energy.dual(f))
-        force[:, -1] += flow.masses * first_variation
-        end = phi[:, -1] + square[:, -1] / flow.masses
-        return _State(moved, force, end, jump, from_i, mobility, f)
+            variation = variation + flow.features.field(flow.energy.dual(f))
+        force[:, -1] += flow.masses * variation
+        return _State(moved, force, variation, jump, from_i, mobility, f)
