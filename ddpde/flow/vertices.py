@@ -33,7 +33,6 @@ from ddpde.space.quadrature import CellQuadrature, jacobian_determinant, legendr
 
 _OBTUSE = 0.01  # of all transmissibilities: as much may face obtuse angles, and is left out
 _LEAST = 1e-30  # of the peak: densities that entropy sees
-_NUMBERS = (1_000, 1_500, 12_000)  # a vertex in 1, 2, 3 dimensions, most of them factors: a bound
 _SIMPLICES = ("interval", "triangle", "tetrahedron")
 
 
@@ -42,8 +41,11 @@ class VertexFlow:
 
     masses (n,): volumes of the owned vertices. pairs (e, 2): global vertex numbers of the pairs
     in this rank's cells, with this rank's part of a_ij in `transmissibility` (e,); what they
-    reach beyond the owned vertices is in `reached`, local numbers in `local_pairs`.
+    reach beyond the owned vertices is in `reached`, local numbers in `local_pairs`. corners
+    (n_cells, vertices a cell): local numbers of those of the owned cells.
     """
+
+    numbers = 1_000, 1_500, 12_000  # a vertex in 1, 2, 3 dimensions, most of them factors: a bound
 
     def __init__(
         self, problem: Problem, mesh: dmesh.Mesh, degree: int = 1, tolerance: float = TOLERANCE
@@ -68,7 +70,7 @@ class VertexFlow:
         box = bounding_box(mesh)
         reduce = partial(sum_over_ranks, self.comm)
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
-        others = _NUMBERS[mesh.topology.dim - 1] * self.size
+        others = self.numbers[mesh.topology.dim - 1] * self.size
         check_memory(self.comm, 2 * self.size * self.energy.size, others)
         found = on_lattice(self.energy, self.points, box, tolerance)
         self.features = NodalFeatures(self.energy, self.points, found)
@@ -133,11 +135,10 @@ class VertexFlow:
 
     def law(self, t: float, u: PETSc.Vec) -> Law | None:
         owned = self.mesh.topology.index_map(self.mesh.topology.dim).size_local
-        dofs = self._number[self._vertices.dofmap.list[:owned]]
         at_corners = tabulate(legendre(self.cell, 1), self._corners)
-        values = self.shared(u.getArray(readonly=True))[dofs] @ np.linalg.inv(at_corners).T
+        values = self.shared(u.getArray(readonly=True))[self.corners] @ np.linalg.inv(at_corners).T
         original = self.mesh.topology.original_cell_index[:owned]
-        own = Law(t, self.cell, 1, self._geometry_degree, self._geometry, values)
+        own = Law(t, self.cell, 1, self.geometry_degree, self._geometry, values)
         return gathered(self.comm, original, own)
 
     @cached_property
@@ -157,14 +158,14 @@ class VertexFlow:
         tdim = mesh.topology.dim
         owned = mesh.topology.index_map(tdim).size_local
         corners = self._vertices.dofmap.list[:owned]
-        dofs = self._number[corners]
+        self.corners = dofs = self._number[corners]
         self._geometry = mesh.geometry.x[mesh.geometry.dofmaps[0][:owned]][
             :, :, : mesh.geometry.dim
         ]
-        self._geometry_degree = mesh.geometry.cmaps[0].degree
+        self.geometry_degree = mesh.geometry.cmaps[0].degree
         element = basix.ufl.element("Lagrange", self.cell, 1)
         if self.cell in _SIMPLICES:
-            rule = CellQuadrature(self.cell, self._geometry, self._geometry_degree, 4)
+            rule = CellQuadrature(self.cell, self._geometry, self.geometry_degree, 4)
             shape, slope = tabulate(element, rule.reference, derivatives=1)
             volume, metric = rule.weights, rule.metric() * rule.reference_weights[:, None, None]
         else:  # at the vertices

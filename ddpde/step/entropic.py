@@ -152,8 +152,8 @@ class EntropicProximal:
         flow = self._flow
         field = flow.potential(rho)
         least = flow.steepness(field, rho) * (1.0 if flow.temperature > 0 else 2.0)
-        if flow.internal is not None and flow.internal.smooth:
-            pushed = field + flow.internal.derivative(rho)
+        if flow.problem.internal is not None and flow.problem.internal.smooth:
+            pushed = field + flow.problem.internal.derivative(rho)
             least = max(least, flow.steepness(pushed, rho))  # it evens itself out
         return least
 
@@ -189,7 +189,7 @@ class EntropicProximal:
 
     def _balance(self, force: np.ndarray, kappa: float, start: np.ndarray) -> np.ndarray:
         """log ρ (n,) with κ log ρ + h'(ρ) = force, h the internal energy."""
-        internal = self._flow.internal
+        internal = self._flow.problem.internal
         if internal is None:
             return force / kappa
         if not internal.smooth:

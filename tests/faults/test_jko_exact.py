@@ -6,7 +6,6 @@ import pytest
 import ddpde
 from ddpde.errors import MeshError, ProblemError, SolverError
 from ddpde.flow.entropic import EntropicFlow
-from ddpde.flow.heat import Vertices
 from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.catalogue import dawson, erf_teacher, kuramoto, ornstein_uhlenbeck
 from ddpde.problem.internal import Congestion
@@ -33,11 +32,10 @@ def test_options(settings, words):
         ddpde.solve(erf_teacher(), LINE, t_end=1.0, **settings)
 
 
-@pytest.mark.parametrize("method", ("jko-quantile", "jko-entropic"))
-def test_periodic_coordinates(method):
+def test_periodic_coordinates():
     mesh = ddpde.interval(0, TURN, cells=20)
     with pytest.raises(ProblemError, match="periodic"):
-        ddpde.solve(kuramoto(), mesh, t_end=1.0, method=method, dt=0.1)
+        ddpde.solve(kuramoto(), mesh, t_end=1.0, method="jko-quantile", dt=0.1)
 
 
 @pytest.mark.parametrize("method", ("jko-quantile", "jko-entropic"))
@@ -67,7 +65,7 @@ def test_obtuse_elements_have_no_positive_kernel():
     x = mesh.geometry.x
     x[:, 0] += 3.0 * x[:, 1]  # sheared: no grid, and obtuse
     with pytest.raises(MeshError, match="obtuse"):
-        _ = Vertices(mesh).stiffness
+        EntropicFlow(ornstein_uhlenbeck(), mesh)
 
 
 def test_a_kernel_wider_than_the_law_is_refused():

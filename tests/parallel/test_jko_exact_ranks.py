@@ -84,6 +84,9 @@ start = DensityLaw(1, lambda x: (1 + 0.5 * np.cos(x[:, 0])) / TURN)
 circle = Problem("circle", start, potential=lambda x: np.sin(x[:, 0]), temperature=0.3,
                  periods=(TURN,))
 square = [0, 0], [TURN, TURN]
+bent = ddpde.box(*square, cells=[7, 5], cell="triangle")
+at = bent.geometry.x
+at[:, 0] += 0.02 * np.sin(at[:, 0]) * np.sin(at[:, 1])  # no grid
 runs = [
     ddpde.solve(circle, ddpde.interval(0, TURN, cells=9), times=[0.2], method="jko-dynamic-bdf2",
                 dt=0.1, inner_steps=2),
@@ -91,6 +94,9 @@ runs = [
                 method="jko-bdf2", dt=0.1),
     ddpde.solve(band, ddpde.box([0, 0], [TURN, 1], cells=[5, 3]), times=[0.1],
                 method="jko-upwind", dt=0.1),
+    ddpde.solve(circle, ddpde.interval(0, TURN, cells=9), times=[0.1], method="jko-entropic",
+                dt=0.1),
+    ddpde.solve(torus, bent, times=[0.1], method="jko-entropic", dt=0.1),
 ]
 if MPI.COMM_WORLD.rank == 0:
     columns = "risk", "free_energy", "mass", "boundary_mass"

@@ -185,7 +185,7 @@ def test_interactions_and_a_logistic_risk(method, nonlocal_problems):
         assert np.diff(run.history["free_energy"]).max() < 0
 
 
-@pytest.mark.parametrize("method", ("jko", "jko-upwind", "jko-bdf2", "jko-dynamic"))
+@pytest.mark.parametrize("method", ("jko", "jko-upwind", "jko-bdf2", "jko-dynamic", "jko-entropic"))
 def test_a_circle(method):
     """Oscillators that attract each other, against the method of lines."""
     problem = kuramoto()

@@ -5,8 +5,9 @@ import pytest
 
 import ddpde
 from ddpde.flow.entropic import EntropicFlow
+from ddpde.flow.heat import ImplicitHeat
 from ddpde.problem import Problem
-from ddpde.problem.catalogue import ornstein_uhlenbeck
+from ddpde.problem.catalogue import kuramoto, ornstein_uhlenbeck
 from ddpde.problem.initial import DensityLaw
 from ddpde.problem.internal import PorousMedium
 from ddpde.step.entropic import EntropicProximal
@@ -20,7 +21,7 @@ def stationary_variance(debias, kernel_variance, tau=0.1):
     density = flow.state.getArray().copy()
     for _ in range(100):
         density = step(density, tau, gamma=kernel_variance / tau)
-    return flow.sum(density * flow.positions[:, 0] ** 2)
+    return flow.sum(density * flow.points[:, 0] ** 2)
 
 
 # entropic parameter, stationary variance with the entropy of plans (T + ε/4τ to O(ε²))
@@ -33,6 +34,28 @@ def test_bias_of_both_signs_and_none(epsilon, biased):
     assert shrunk == pytest.approx(0.5 - epsilon / 0.4, abs=0.1 * epsilon)
     assert stationary_variance("divergence", epsilon / 2) == pytest.approx(0.5, abs=1e-8)
     assert abs(stationary_variance("first order", epsilon / 2) - 0.5) < epsilon**2
+
+
+def test_heat_on_a_circle():
+    """A Gaussian wrapped around, at the ends of the mesh: it stays one, its variance 2t wider."""
+
+    def wrapped(x, variance):
+        away = x - 0.2 + 2 * np.pi * np.arange(-5, 6)
+        return np.exp(-(away**2) / (2 * variance)).sum(axis=1) / np.sqrt(2 * np.pi * variance)
+
+    flow = EntropicFlow(kuramoto(), ddpde.interval(0, 2 * np.pi, cells=200))
+    x, start, t = flow.points, wrapped(flow.points, 0.1), 0.15
+    flow.heat.set_time(t)
+    assert np.abs(flow.heat(start) - wrapped(x, 0.1 + 2 * t)).max() < 1e-3
+    # four implicit steps, with factors: as that much of each frequency is left
+    implicit = ImplicitHeat(flow)
+    implicit.set_time(t)
+    out, wave = implicit(start), np.exp(1j * x[:, 0])
+    h = 2 * np.pi / 200
+    left = (1 + t / 4 * (2 - 2 * np.cos(h)) / h**2) ** -4
+    assert np.abs(flow.sum(out * wave.real) - left * flow.sum(start * wave.real)) < 1e-12
+    assert np.abs(flow.sum(out * wave.imag) - left * flow.sum(start * wave.imag)) < 1e-12
+    assert abs(flow.sum(out) - flow.sum(start)) < 1e-12
 
 
 def ou_exact(x, t):
