@@ -138,6 +138,28 @@ class Problem:
         """Least admissible mesh coordinates."""
         return (-np.inf,) * self.mesh_dim if self.reduction is None else self.reduction.lower
 
+    @property
+    def terms(self) -> dict[str, object]:
+        """Which terms it has, in JSON's types: for the record of a run."""
+        return {
+            "dimension": self.initial.dim,
+            "labels": list(self.labels),
+            "periods": list(self.periods) or [None] * self.mesh_dim,
+            "reduction": type(self.reduction).__name__ if self.reduction else None,
+            "network": self.unit is not None,
+            "loss": type(self.loss).__name__,
+            "potential": self.potential is not None,
+            "interaction": self.interaction is not None,
+            "ridge": self.ridge,
+            "temperature": self.temperature,
+            "internal": self.internal is not None,
+            "noise": self.noise is not None,
+            "birth_death": self.birth_death,
+            "mass": self.mass,
+            "conserved": self.conserved,
+            "schedule": self.schedule is not constant,
+        }
+
     def coordinates(self, theta: Array) -> Array:
         """Mesh coordinates (n, mesh_dim) of parameters theta (n, D)."""
         return theta if self.reduction is None else self.reduction.coordinates(theta)

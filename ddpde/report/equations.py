@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from ddpde.problem.schedules import constant
 from ddpde.report.folder import Content
 from ddpde.report.mathml import Equation, display
 from ddpde.report.numerals import listed
@@ -33,33 +32,20 @@ class Terms:
     internal: bool
     noise: bool
     birth_death: bool
+    conserved: bool
     schedule: bool
-    unnormalised: bool
 
 
-def _terms(content: Content) -> Terms:
-    """Of a user's own problem, only what the folder shows of it."""
-    problem, case = content.problem, content.case
-    ridge, temperature = case.get("ridge"), case.get("temperature")
-    alone = problem is None and not content.network
-    return Terms(
-        network=content.network,
-        potential=alone or getattr(problem, "potential", None) is not None,
-        interaction=alone or getattr(problem, "interaction", None) is not None,
-        ridge=content.network if ridge is None else ridge > 0,
-        temperature=temperature is None or temperature > 0,
-        internal=problem is not None and problem.internal is not None,
-        noise=problem is not None and problem.noise is not None,
-        birth_death=problem is not None and problem.birth_death > 0,
-        unnormalised=problem is not None and not problem.conserved,
-        schedule=problem is None or problem.schedule is not constant,
-    )
+def terms_of(content: Content) -> Terms:
+    """As the run has recorded them."""
+    recorded = content.run["terms"]
+    return Terms(**{field.name: bool(recorded[field.name]) for field in fields(Terms)})
 
 
 def equations(content: Content) -> list[Equation]:
     """Network, energy, potential, PDE, and, where there are particles, what they do."""
-    terms = _terms(content)
-    radial = (content.case.get("reduction") or _reduction(content)) == "Radial"
+    terms = terms_of(content)
+    radial = content.case["reduction"] == "Radial"
     fallback = ("", "∂_f ℓ(f_ρ(x), y)", "∂_f ℓ(f_N(x_k), y_k)")
     loss, slope, slope_n = _LOSS.get(str(content.case.get("loss")), fallback)
     out = []
@@ -77,9 +63,10 @@ def equations(content: Content) -> list[Equation]:
             (terms.temperature, "T ∫ ρ log ρ d θ"),
             (terms.internal, "∫ h(ρ) d θ"),
         )
-        slope = _sum((True, "F′[ρ]"), (terms.temperature, "T log ρ"), (terms.internal, "h′(ρ)"))
-        free = f"F_T[ρ] = {whole} ‖ F_T^′[ρ] = {slope}"
-        words = "The free energy, which the flow never raises, and its first variation."
+        first = _sum((True, "F′[ρ]"), (terms.temperature, "T log ρ"), (terms.internal, "h′(ρ)"))
+        free = f"F_T[ρ] = {whole} ‖ F_T^′[ρ] = {first}"
+        never = "" if terms.noise else ", which the flow never raises,"
+        words = f"The free energy{never} and its first variation."
         if terms.internal:
             words += " h is the density of the internal energy."
         out.append(Equation(display(free), words))
@@ -118,16 +105,7 @@ def _energy(content: Content, terms: Terms, loss: str) -> Equation:
     ]
     words = "The energy of a law"
     words += f", and {named[0]}." if len(named) == 1 else f": {listed(named)}." if named else "."
-    if content.problem is None:
-        words += " Terms that the problem may have besides are not recorded in this folder."
-        if not terms.network:
-            words = "The energy of a law; which of its terms are there is not recorded here."
     return Equation(display(text), words)
-
-
-def _reduction(content: Content) -> str | None:
-    reduction = content.problem.reduction if content.problem is not None else None
-    return type(reduction).__name__ if reduction is not None else None
 
 
 def _flow(content: Content, terms: Terms, radial: bool) -> Equation:
@@ -139,7 +117,7 @@ def _flow(content: Content, terms: Terms, radial: bool) -> Equation:
     right += f" + ⅟⟨{rate}⟩⟨2⟩ ∑_⟨i j⟩ ∂_i ∂_j (Σ_⟨i j⟩ ρ)" * terms.noise
     if terms.birth_death:
         slope = "F_T^′" if terms.temperature or terms.internal else "F′"
-        mean = "" if terms.unnormalised else f" − ∫ {slope}[{law}] d {law}"
+        mean = f" − ∫ {slope}[{law}] d {law}" * terms.conserved
         right += f" − α {law} (⟨{slope}[{law}]⟩{mean})"
     if terms.schedule:
         right = f"ξ(t) {{{right}}}" if right != drift else f"ξ(t) {right}"
@@ -155,13 +133,13 @@ def _flow(content: Content, terms: Terms, radial: bool) -> Equation:
             words += " Σ is the covariance of the noise, whose strength depends on the place."
         elif terms.internal:
             words += " P(ρ) = ρ h′(ρ) − h(ρ) is the pressure of the internal energy."
-        elif content.case.get("temperature") == 0:
+        elif not terms.temperature:
             words += (
                 " Training is noiseless, so there is no diffusion."
                 if terms.network
                 else " There is no noise, hence no diffusion."
             )
-    if terms.unnormalised:
+    if not terms.conserved:
         words += (
             " The last term is birth and death at the rate α: mass grows where the first "
             "variation is negative, and dies where it is positive."

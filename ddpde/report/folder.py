@@ -43,19 +43,11 @@ class Content:
 
     @property
     def case(self) -> Summary:
-        """The description of what was solved; for a plain run, as far as it is known."""
+        """The description of what was solved, the problem's terms in it."""
         if self.summary is not None:
-            return self.summary["case"]
-        known = {"problem": self.run["problem"], "parameters": self.run["parameters"]}
-        if self.problem is not None:
-            known |= {
-                "temperature": self.problem.temperature,
-                "ridge": self.problem.ridge,
-                "loss": type(self.problem.loss).__name__,
-                "labels": self.problem.labels,
-                "dimension": self.problem.initial.dim,
-            }
-        return known
+            return self.run["terms"] | self.summary["case"]
+        named = {"problem": self.run["problem"], "parameters": self.run["parameters"]}
+        return self.run["terms"] | named
 
     @property
     def comparison(self) -> Summary | None:
@@ -73,15 +65,13 @@ class Content:
     @property
     def labels(self) -> list[str]:
         """Names of the mesh coordinates."""
-        names = self.case.get("labels") or [f"θ{j + 1}" for j in range(self.dim)]
+        names = self.run["terms"]["labels"]
         return [re.sub(r"^θ(\d)$", lambda m: "θ" + chr(0x2080 + int(m[1])), n) for n in names]
 
     @property
     def network(self) -> bool:
-        """Whether there is a network, and with it a risk; a user's own problem shows it by that."""
-        if self.problem is not None:
-            return self.problem.unit is not None
-        return bool(np.any(self.history.get("risk", 0.0)))
+        """Whether there is a network, and with it a risk."""
+        return self.run["terms"]["network"]
 
     @property
     def quantity(self) -> str:
@@ -95,9 +85,8 @@ class Content:
 
     @property
     def periods(self) -> list[float | None]:
-        """The length of each mesh coordinate that is a circle, as far as it is known."""
-        known = self.problem.periods if self.problem is not None else ()
-        return list(known) or [None] * self.dim
+        """The length of each mesh coordinate that is a circle."""
+        return self.run["terms"]["periods"]
 
     @property
     def on_surface(self) -> bool:
@@ -164,6 +153,8 @@ def read(folder: Path) -> Content:
         if (folder / name).exists()
     }
     run = _parsed(folder / "run.json")
+    if "terms" not in run:
+        raise DdpdeError(f"{folder} is of an earlier version of ddpde", "run it again")
     return Content(folder, run, history, outputs, laws, summary, arrays, hashes)
 
 

@@ -15,18 +15,20 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
     """Headed lists: the PDE, its second discretisation, the networks, acceptance."""
     summary = content.summary
     if summary is None:
-        mass = float(abs(content.history["mass"] - 1).max())
         rim = content.history["boundary_mass"].max()
         rows = _discretisation(content.run)
         rows += [
             ("Steps taken", grouped(len(content.history["t"]) - 1)),
-            ("Largest drift of the mass", sig(mass, 2)),
         ]
+        if content.case["conserved"]:
+            drift = float(abs(content.history["mass"] / content.case["mass"] - 1).max())
+            rows.append(("Largest drift of the mass", sig(drift, 2)))
         rows += [("Largest mass at the rim", sig(rim, 2))] * (not content.closed)
         return [("Solution of the PDE", rows)]
-    out = [("Solution of the PDE", _solution(summary["pde"]))]
+    terms = content.run["terms"]
+    out = [("Solution of the PDE", _solution(summary["pde"], terms))]
     if summary["cross_check"]:
-        out.append(("Second discretisation", _solution(summary["cross_check"])))
+        out.append(("Second discretisation", _solution(summary["cross_check"], terms)))
     if summary["case"]["particles"] and summary["particles"]:
         out.append((content.systems.capitalize(), _networks(summary)))
     names = {
@@ -86,11 +88,11 @@ def _moving(settings: dict[str, Any]) -> Rows:
     return rows
 
 
-def _solution(run: dict[str, Any]) -> Rows:
+def _solution(run: dict[str, Any], terms: dict[str, Any]) -> Rows:
     rows = _discretisation(run["settings"])
+    rows += [("Steps taken", grouped(run["steps"]))]
+    rows += [("Largest drift of the mass", sig(run["mass_drift"], 2))] * terms["conserved"]
     rows += [
-        ("Steps taken", grouped(run["steps"])),
-        ("Largest drift of the mass", sig(run["mass_drift"], 2)),
         ("Least density", sig(run["minimum"], 2)),
         ("Largest mass at the rim", sig(run["boundary_mass"], 2)),
         ("Initial mass off the mesh", sig(run["truncated_mass"], 2)),

@@ -47,8 +47,13 @@ def _run(content: Content) -> Table:
     for j, (label, period) in enumerate(zip(content.labels, content.periods, strict=True)):
         head.append(f"resultant of {label}" if period else f"mean of {label}")
         where.append([sig(_location(law, j, period), 6) for law in content.laws])
-    head.append("|mass − 1|")
-    rest = [[sig(abs(v - 1), 2) for v in content.at_outputs("mass")]]
+    mass, given = content.at_outputs("mass"), content.case["mass"]
+    if content.case["conserved"]:
+        head.append("drift of the mass")
+        rest = [[sig(abs(v / given - 1), 2) for v in mass]]
+    else:
+        head.append("mass")
+        rest = [[sig(v, 6) for v in mass]]
     if not content.closed:
         head.append("mass at the rim")
         rest.append([sig(v, 2) for v in content.at_outputs("boundary_mass")])
@@ -71,13 +76,13 @@ def _location(law: Any, axis: int, period: float | None) -> float:
     if period is None:
         return float(law_mean(law)[axis])
     points, masses = law.points()
-    return float(abs(masses @ np.exp(2j * np.pi * points[:, axis] / period)))
+    return float(abs(masses @ np.exp(2j * np.pi * points[:, axis] / period)) / masses.sum())
 
 
 def law_mean(law: Any) -> np.ndarray:
     """Mean of each coordinate."""
     points, masses = law.points()
-    return masses @ points
+    return masses @ points / masses.sum()
 
 
 def _lookup(reference: dict[str, Any] | None, key: str, time: float) -> float | None:

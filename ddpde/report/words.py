@@ -160,13 +160,13 @@ _SYSTEMS = {
 
 def _unknown(content: Content) -> str:
     """Of what the law is sought."""
-    names, dim = content.labels, content.case.get("dimension")
+    names, dim = content.labels, content.case["dimension"]
     if not content.network:
         given = names[0] if len(names) == 1 else f"θ = ({', '.join(names)})"
         return f"of a law of {given}" + " on a surface" * content.on_surface
     if len(names) > 1:
         return f"of θ = ({', '.join(names)})" if names[0] == "θ₁" else f"of ({', '.join(names)})"
-    if dim and dim != content.dim:
+    if dim != content.dim:
         return f"of the law of {names[0]}, for units of {dim} parameters,"
     return f"of the law of {names[0]}"
 
@@ -185,9 +185,8 @@ def described(content: Content) -> list[tuple[str, str]]:
         if problem.internal is not None:
             rows.append(("Internal energy ∫ h(ρ)", _function(problem.internal)))
         rows.append(("Initial law", _initial(problem.initial)))
-    if case.get("dimension"):
-        name = "Parameters of a unit" if content.network else "Dimension"
-        rows.append((name, str(case["dimension"])))
+    name = "Parameters of a unit" if content.network else "Dimension"
+    rows.append((name, str(case["dimension"])))
     rows.append(("Mesh coordinates", ", ".join(content.labels)))
     circles = [
         f"{n}, of length {_turns(p)}"
@@ -196,14 +195,13 @@ def described(content: Content) -> list[tuple[str, str]]:
     ]
     if circles:
         rows.append(("Periodic", "; ".join(circles)))
-    if "loss" in case and content.network:
+    if content.network:
         rows.append(("Loss", case["loss"].lower()))
-    if case.get("temperature") is not None:
-        rows.append(("Temperature T", short(case["temperature"])))
-        if content.network or case["ridge"]:
-            rows.append(("Ridge λ", short(case["ridge"])))
-    if problem is not None and problem.birth_death:
-        rows.append(("Birth and death α", short(problem.birth_death)))
+    rows.append(("Temperature T", short(case["temperature"])))
+    if content.network or case["ridge"]:
+        rows.append(("Ridge λ", short(case["ridge"])))
+    if case["birth_death"]:
+        rows.append(("Birth and death α", short(case["birth_death"])))
     rows += [(_spaced(k), value(v)) for k, v in case["parameters"].items() if k not in _SHOWN]
     return rows
 

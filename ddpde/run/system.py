@@ -78,6 +78,7 @@ class System:
             "method": self.method,
             "problem": self._problem.name,
             "parameters": self._problem.parameters,
+            "terms": self._problem.terms,
             "cells": mesh.topology.index_map(mesh.topology.dim).size_global,
             "cell": mesh.topology.cell_name(),
             "unknowns": self.flow.state.getSize(),

@@ -54,7 +54,7 @@ class Trajectory:
     def mean(self) -> np.ndarray:
         """Mean of each mesh coordinate (n_times, k) at the output times; rank 0 only."""
         points = [law.points() for law in self.laws]
-        return np.array([masses @ x for x, masses in points])
+        return np.array([masses @ x / masses.sum() for x, masses in points])
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Risk over time and the laws (in 1D) as a matplotlib figure; saved if `path` is given."""
@@ -88,7 +88,8 @@ class Recorder:
         if folder is not None:
             try:
                 (folder / "laws").mkdir(parents=True, exist_ok=True)
-                (folder / "run.json").write_text(json.dumps(settings, indent=2) + "\n")
+                text = json.dumps(settings, indent=2, default=plain)
+                (folder / "run.json").write_text(text + "\n")
                 self._scalars = (folder / "history.jsonl").open("w")
                 self._at_outputs = (folder / "outputs.jsonl").open("w")
             except OSError as error:
@@ -143,6 +144,13 @@ class Recorder:
         for file in (self._scalars, self._at_outputs):
             if file is not None:
                 file.close()
+
+
+def plain(item: object) -> object:
+    """What JSON has no word for (an array among a problem's parameters), for `json.dumps`."""
+    if isinstance(item, np.ndarray):
+        return item.tolist()
+    return item.item() if isinstance(item, np.generic) else str(item)
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:

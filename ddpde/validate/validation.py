@@ -19,6 +19,7 @@ from ddpde.compare import law_risk, prediction
 from ddpde.particles import SGD, Langevin, predict
 from ddpde.problem import DataSet, Problem
 from ddpde.run import Trajectory
+from ddpde.run.trajectory import plain
 from ddpde.validate.case import Case, ParticlePlan
 from ddpde.validate.comparison import Comparison, compare, marginal_gaps, observed
 from ddpde.validate.experiments import Experiments, run_experiments
@@ -230,13 +231,6 @@ def _environment() -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    def plain(item: object) -> object:
-        if isinstance(item, np.ndarray):
-            return item.tolist()
-        if isinstance(item, np.generic):
-            return item.item()
-        return str(item)
-
     text = json.dumps(value, default=plain, indent=1, ensure_ascii=False)
     # JSON knows no NaN: what was not measured is null
     return text.replace(": NaN", ": null").replace(" NaN", " null") + "\n"

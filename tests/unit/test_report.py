@@ -138,7 +138,7 @@ def test_each_system_has_its_own_equation(made, system, there, words):
     assert there in found.math and re.search(words, found.words)
     # the gradient on a sample is that of SGD alone
     assert ("<mo>←</mo>" in found.math) == system.startswith("SGD")
-    content.__dict__["problem"] = replace(content.problem, birth_death=2.0)
+    content.run["terms"]["birth_death"] = 2.0
     *_, step, change = equations.equations(content)
     assert "α" in change.math and "doubled" in change.words and "α" not in step.math
 
@@ -233,7 +233,7 @@ def test_a_mesh_that_changes(tmp_path):
 def test_birth_and_death_has_its_term(tmp_path):
     content = folder_of.read(report_folders.run_only(tmp_path / "run"))
     assert "α" not in equations.equations(content)[-1].math
-    content.__dict__["problem"] = replace(content.problem, birth_death=2.0)
+    content.run["terms"]["birth_death"] = 2.0
     assert "α" in equations.equations(content)[-1].math
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ddpde.report.equations import terms_of
 from ddpde.report.figures.drawing import (
     INK,
     LARGE,
@@ -56,8 +57,9 @@ def figure(content: Content) -> Figure | None:
             "budget of the PDE and of the SGD step, inside which no difference means anything"
         )
     else:
-        panels.append(_energy(content))
-        seen.append("(b) The free energy, which must not rise")
+        title = free_energy(content)
+        panels.append(_energy(content, f"(b) {title}"))
+        seen.append(f"(b) The {title.partition(' F')[0]}" + _falls(content))
     if time_axis_is_log(content):
         seen.append("Time is logarithmic; the values at t = 0 are in the table")
     return Figure("risk", "Risk over time", ". ".join(seen) + ".", panels, legend, columns=2)
@@ -65,10 +67,10 @@ def figure(content: Content) -> Figure | None:
 
 def _without_network(content: Content) -> Figure:
     """There is no risk: the free energy alone."""
-    noisy = content.case.get("temperature") != 0
-    title = "free energy F + T ∫ρ log ρ" if noisy else "energy F"
+    title = free_energy(content)
+    name = title.partition(" F")[0]
     legend = [(swatch("line", PDE), "PDE")]
-    caption = f"The {'free ' * noisy}energy of the PDE (line), which must not rise"
+    caption = f"The {name} of the PDE (line)" + _falls(content)
     if content.summary and content.summary["cross_check"]:
         legend.append((swatch("marker", SECOND, marker="X"), "PDE, second method"))
         caption += ", and of its second discretisation (crosses)"
@@ -76,8 +78,19 @@ def _without_network(content: Content) -> Figure:
     if time_axis_is_log(content):
         caption += " Time is logarithmic; the value at t = 0 is in the table."
     panels = [_energy(content, title)]
-    name = "Free energy over time" if noisy else "Energy over time"
-    return Figure("energy", name, caption, panels, legend, columns=2)
+    return Figure("energy", f"{name.capitalize()} over time", caption, panels, legend, columns=2)
+
+
+def free_energy(content: Content) -> str:
+    """Its name, and the terms that it has."""
+    terms = terms_of(content)
+    more = " + T ∫ρ log ρ" * terms.temperature + " + ∫h(ρ)" * terms.internal
+    return f"free energy F{more}" if more else "energy F"
+
+
+def _falls(content: Content) -> str:
+    """The end of a sentence on it; with noise of covariance Σ it may rise."""
+    return "" if terms_of(content).noise else ", which must not rise"
 
 
 def time_axis_is_log(content: Content) -> bool:
@@ -185,7 +198,7 @@ def _band(
     d.axes.plot(t, mean, color=colour, marker=marker, linewidth=0.9, markersize=4.5)
 
 
-def _energy(content: Content, title: str = "(b) free energy F + T ∫ρ log ρ") -> Panel:
+def _energy(content: Content, title: str) -> Panel:
     t, energy = content.history["t"], content.history["free_energy"]
     cross = (content.summary or {}).get("cross_check")
     with Drawing(LARGE) as d:
