@@ -155,7 +155,8 @@ def run(case: CaseFile, out: Out = None) -> None:
             label="PDE",
         )
         if rank() == 0:
-            columns = ("risk", "free_energy", "mass", "minimum")
+            columns = ["risk"] * (loaded.problem.unit is not None)
+            columns += ["free_energy", "mass", "minimum"]
             typer.echo(f"{'t':>9}" + "".join(f"{c.replace('_', ' '):>17}" for c in columns))
             for j, t in enumerate(done.times):
                 values = "".join(f" {done.outputs[c][j]:16.9g}" for c in columns)

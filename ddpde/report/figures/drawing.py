@@ -226,16 +226,23 @@ def width_ticks(axes: Axes, widths: np.ndarray) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def first_shown(times: np.ndarray) -> float:
+    """The least time on the axis: 0, or more where output times crowd near 0 and it is
+    logarithmic."""
+    if len(times) < 4 or np.median(times) > 0.2 * times[-1]:
+        return 0.0
+    return 0.6 * float(times[times > 0][0])
+
+
 def time_axis(axes: Axes, times: np.ndarray) -> float:
-    """Linear, or logarithmic where output times crowd near 0; returns the least time shown."""
+    """Linear or logarithmic; returns the least time shown."""
     axes.set_xlabel("time t")
-    end = times[-1] if times[-1] > 0 else 1.0
-    if len(times) < 4 or np.median(times) > 0.2 * end:
+    start, end = first_shown(times), times[-1] if times[-1] > 0 else 1.0
+    if start == 0.0:
         axes.set_xlim(-0.02 * end, end * 1.02)
         axes.locator_params(axis="x", nbins=6)
         return 0.0
-    start = 0.6 * times[times > 0][0]
     axes.set_xscale("log")
     axes.set_xlim(start, end * 1.1)
     log_ticks(axes.xaxis, start, end * 1.1)
-    return float(start)
+    return start

@@ -16,6 +16,7 @@ from ddpde.report.figures.drawing import (
     Figure,
     Panel,
     colours,
+    first_shown,
     log_ticks,
     swatch,
     time_axis,
@@ -60,7 +61,7 @@ def figure(content: Content) -> Figure | None:
         title = free_energy(content)
         panels.append(_energy(content, f"(b) {title}"))
         seen.append(f"(b) The {title.partition(' F')[0]}" + _falls(content))
-    if time_axis_is_log(content):
+    if first_shown(content.times) > 0:
         seen.append("Time is logarithmic; the values at t = 0 are in the table")
     return Figure("risk", "Risk over time", ". ".join(seen) + ".", panels, legend, columns=2)
 
@@ -75,7 +76,7 @@ def _without_network(content: Content) -> Figure:
         legend.append((swatch("marker", SECOND, marker="X"), "PDE, second method"))
         caption += ", and of its second discretisation (crosses)"
     caption += "."
-    if time_axis_is_log(content):
+    if first_shown(content.times) > 0:
         caption += " Time is logarithmic; the value at t = 0 is in the table."
     panels = [_energy(content, title)]
     return Figure("energy", f"{name.capitalize()} over time", caption, panels, legend, columns=2)
@@ -91,12 +92,6 @@ def free_energy(content: Content) -> str:
 def _falls(content: Content) -> str:
     """The end of a sentence on it; with noise of covariance Σ it may rise."""
     return "" if terms_of(content).noise else ", which must not rise"
-
-
-def time_axis_is_log(content: Content) -> bool:
-    """Whether `time_axis` left t = 0 out."""
-    with Drawing(LARGE) as d:
-        return time_axis(d.axes, content.times) > 0
 
 
 def _reference(content: Content) -> tuple[np.ndarray, np.ndarray] | None:
