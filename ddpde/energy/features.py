@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from ddpde.energy.derivatives import Differentiated, differentiated
+from ddpde.errors import ProblemError
 from ddpde.problem import Nodes, Unit
 
 
@@ -42,6 +43,15 @@ def relative(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.abs(found - exact).max() / max(np.abs(exact).max(), 1e-300))
 
 
+def shaped(name: str, values: np.ndarray, *shape: int) -> np.ndarray:
+    """What a function of the user's gave, if it has the shape; ProblemError where not."""
+    if np.shape(values) != shape:
+        raise ProblemError(
+            f"the {name} gave an array of shape {np.shape(values)}", f"return one of {shape}"
+        )
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class NodeFeatures:
     """S_m(θ) = σ(x_m; θ) for a unit and a quadrature of the data law."""
@@ -50,7 +60,7 @@ class NodeFeatures:
     nodes: Nodes
 
     def values(self, points: np.ndarray) -> np.ndarray:
-        return self.unit(self.nodes.x, points)
+        return shaped("unit", self.unit(self.nodes.x, points), len(points), len(self.nodes.x))
 
     def values_and_gradients(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._differentiate(points)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ddpde.energy.compression import Box, compress
 from ddpde.energy.derivatives import Differentiated, differentiated
-from ddpde.energy.features import FeatureMap, NodeFeatures
+from ddpde.energy.features import FeatureMap, NodeFeatures, shaped
 from ddpde.energy.hermite import HermiteRadialFeatures
 from ddpde.energy.interaction import InteractionFeatures
 from ddpde.errors import ProblemError
@@ -30,6 +30,7 @@ from ddpde.problem import (
     Squared,
 )
 from ddpde.problem.activations import PiecewiseLinear
+from ddpde.problem.losses import second_derivative
 
 TOLERANCE = 1e-8  # of compression, relative to the largest feature or interaction
 _CHEAP = 1_000_000  # numbers in S: with fewer, compressing takes longer than it saves
@@ -69,7 +70,7 @@ class Risk:
         return self.weights * self.loss.derivative(f, self.targets)
 
     def curvature(self, f: np.ndarray) -> np.ndarray:
-        return self.weights * self.loss.second_derivative(f, self.targets)
+        return self.weights * second_derivative(self.loss, f, self.targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +257,7 @@ class Energy:
         """r(θ) = ridge · |θ|² + potential(θ) at points (n, k)."""
         out = self._problem.ridge * (points**2).sum(axis=1)
         if self._problem.potential is not None:
-            out = out + self._problem.potential(points)
+            out = out + shaped("potential", self._problem.potential(points), len(points))
         return out
 
     def drift(self, points: np.ndarray, gradients: np.ndarray, dual: np.ndarray) -> np.ndarray:

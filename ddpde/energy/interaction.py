@@ -18,7 +18,7 @@ from scipy.linalg.lapack import dpstrf, dtrtri
 
 from ddpde.energy.compression import Box, box_sample
 from ddpde.energy.derivatives import Differentiated, differentiated
-from ddpde.energy.features import relative
+from ddpde.energy.features import relative, shaped
 from ddpde.errors import ProblemError
 
 _SAMPLES = (150, 600, 1800)
@@ -43,8 +43,10 @@ class InteractionFeatures:
         self.error, self.signs = np.inf, np.zeros(0)
         for count in _SAMPLES:  # as few as will do: the cost is cubic in them
             sample = box_sample((lower, upper), count)
-            matrix = np.asarray(self._W(sample, sample))
+            matrix = shaped("interaction", np.asarray(self._W(sample, sample)), count, count)
             self._scale = scale = float(np.abs(matrix).max())
+            if not np.isfinite(scale):
+                raise ProblemError("the interaction is not finite on the mesh", "shrink the mesh")
             some = _some(count)
             if not np.abs(matrix[some] - matrix[:, some].T).max() <= 1e-12 * scale:
                 raise ProblemError("the interaction is not symmetric", "give W(θ, θ') = W(θ', θ)")

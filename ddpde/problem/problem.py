@@ -12,7 +12,7 @@ from ddpde.problem.activations import Array
 from ddpde.problem.data import DataLaw
 from ddpde.problem.initial import InitialLaw
 from ddpde.problem.internal import InternalEnergy
-from ddpde.problem.losses import Loss, Squared
+from ddpde.problem.losses import Loss, Squared, check_derivative
 from ddpde.problem.noise import Noise, SGDNoise
 from ddpde.problem.reductions import Reduction
 from ddpde.problem.schedules import constant
@@ -102,6 +102,7 @@ class Problem:
             raise ProblemError("SGD's noise needs a network", "give unit and data, or GivenNoise")
 
     def _check_network(self, unit: Unit, data: DataLaw) -> None:
+        check_derivative(self.loss)
         if unit.input_dim != data.input_dim:
             raise ProblemError(
                 f"the unit takes inputs in R^{unit.input_dim}, the data live in R^{data.input_dim}"

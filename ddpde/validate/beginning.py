@@ -17,6 +17,7 @@ from scipy.optimize import nnls
 from ddpde.errors import DdpdeError, ProblemError
 from ddpde.problem import GaussianLaw, Problem
 from ddpde.problem.data import sample
+from ddpde.problem.losses import second_derivative
 from ddpde.run import fluctuations
 from ddpde.space import Law, Recipe
 
@@ -135,4 +136,4 @@ def _curved(
     outputs = problem.unit(x, theta)
     mean = masses @ outputs
     variance = masses @ (outputs - mean) ** 2
-    return 0.5 * problem.loss.second_derivative(mean, y) * variance
+    return 0.5 * second_derivative(problem.loss, mean, y) * variance

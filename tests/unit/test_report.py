@@ -255,6 +255,7 @@ def test_law_on_a_surface_is_seen_from_both_sides(tmp_path):
         bent = np.concatenate([law.geometry, height], axis=2)
         replace(law, geometry=bent).save(path)
     run = json.loads((folder / "run.json").read_text())
+    run["terms"] |= {"labels": ["θ1", "θ2", "θ3"], "periods": [None] * 3, "dimension": 3}
     (folder / "run.json").write_text(json.dumps(run | {"problem": "my_own", "parameters": {}}))
     page = page_of(folder)
     assert page.figures == {"laws", "energy"}
