@@ -127,7 +127,7 @@ def test_film_shows_one_frame_at_a_time(browser, tmp_path):
     for _ in range(12):
         visible = page.evaluate(VISIBLE)  # of all at one moment
         # where one gives way to the next both may be there, and the upper one is opaque
-        assert len(visible) <= 1 or len(visible) == 2 and visible[1] - visible[0] in (1, 5)
+        assert len(visible) <= 1 or (len(visible) == 2 and visible[1] - visible[0] in (1, 5))
         shown |= set(visible)
         page.wait_for_timeout(150)
     assert len(shown) > 1
