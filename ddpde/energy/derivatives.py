@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ddpde.errors import ProblemError
+
 Differentiated = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -30,7 +32,14 @@ def differentiated(function: Callable[[Any], Any]) -> Differentiated:
 
     def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with jax.enable_x64(True):  # leaves the user's own setting as it is
-            values, gradients = every_direction(points)
+            try:
+                values, gradients = every_direction(points)
+            except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as e:
+                raise ProblemError(
+                    "JAX, which has to differentiate a function of the problem, met NumPy or a "
+                    f"branch on values in it: {str(e).partition(chr(10))[0]}",
+                    "let xp = theta.__array_namespace__() take NumPy's place, xp.where that of if",
+                ) from e
             return np.asarray(values), np.asarray(gradients)
 
     return evaluate

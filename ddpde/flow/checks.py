@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
+import numpy as np
 from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
@@ -11,6 +13,7 @@ from ddpde.errors import MeshError, ProblemError
 from ddpde.problem import Problem
 from ddpde.space import bounding_box
 
+_ROUNDING = 1e-12  # of the largest density: as much below zero is none
 _TINY_MASS = 1e-3  # of the initial law outside the mesh: more is refused
 
 
@@ -51,11 +54,44 @@ def check_moves(problem: Problem) -> None:
         )
 
 
+def initial_density(problem: Problem, comm: MPI.Comm) -> Callable[[np.ndarray], np.ndarray]:
+    """ρ₀ at mesh coordinates (n, k) -> (n,); ProblemError where it is no density.
+
+    All ranks of `comm` call it alike, and what is wrong on one is raised on all.
+    """
+
+    def checked(points: np.ndarray) -> np.ndarray:
+        values = np.asarray(problem.initial_density(points))
+        wrong = ""
+        if values.shape != (len(points),):
+            wrong = f"has the shape {values.shape} at {len(points)} points"
+        elif not np.isfinite(values).all():
+            at = points[np.flatnonzero(~np.isfinite(values))[0]]
+            wrong = f"is not finite at {at.tolist()}"
+        elif values.size and values.min() < -_ROUNDING * values.max():
+            at = points[values.argmin()]
+            wrong = f"is negative, {values.min():.6g} at {at.tolist()}"
+        found = next(filter(None, comm.allgather(wrong)), "")
+        if found:
+            raise ProblemError(
+                f"the initial law's density {found}",
+                "give the initial law a density that is finite and >= 0 everywhere on the mesh",
+            )
+        return values
+
+    return checked
+
+
 def check_mass(mass: float) -> float:
     """The part of the initial law that the mesh misses; MeshError where it is not small.
 
     The law is rescaled to the problem's mass; the missing part belongs in the error budget.
     """
+    if not mass < 1.0 + _TINY_MASS:
+        raise MeshError(
+            f"the initial law has the mass {mass:.6g} on the mesh, which should be one",
+            "normalise its density, which has to be integrable; refine the mesh where it is large",
+        )
     if not abs(mass - 1.0) < _TINY_MASS:
         raise MeshError(
             f"the mesh carries {mass:.6g} of the initial law's mass",

@@ -12,7 +12,7 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy, NodalFeatures, compact, entropy
 from ddpde.errors import ProblemError
-from ddpde.flow.checks import check_mass, check_memory, check_mesh
+from ddpde.flow.checks import check_mass, check_memory, check_mesh, initial_density
 from ddpde.flow.condensed import CondensedDiffusion
 from ddpde.flow.diffusion import Diffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion
@@ -218,7 +218,7 @@ class EulerianFlow:
         return self.features.first_variation(self.space.nodal_masses(coefficients)) + self._r
 
     def _initial(self, problem: Problem) -> np.ndarray:
-        coefficients = self.space.project(problem.initial_density)
+        coefficients = self.space.project(initial_density(problem, self.comm))
         integrals = self.space.cell_means[0]
         mass = self.comm.allreduce(float(np.einsum("ci,ci->", integrals, coefficients)))
         self.truncated_mass = check_mass(mass)

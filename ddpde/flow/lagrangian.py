@@ -18,7 +18,7 @@ from petsc4py import PETSc
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy
 from ddpde.errors import ProblemError
-from ddpde.flow.checks import bounding_box, check_mass, check_mesh
+from ddpde.flow.checks import bounding_box, check_mass, check_mesh, initial_density
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gathered
 from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
@@ -56,7 +56,7 @@ class LagrangianFlow:
         self._degree = degree
         rule = self._space.quadrature(2 * degree + 1)
         self.local_shape = self._shape = rule.points.shape
-        density = problem.initial_density(rule.points.reshape(-1, self._shape[2]))
+        density = initial_density(problem, self.comm)(rule.points.reshape(-1, self._shape[2]))
         masses = rule.weights * density.reshape(rule.weights.shape)
         total = self.comm.allreduce(float(masses.sum()))
         self.truncated_mass = check_mass(total)

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import basix
 import numpy as np
 from dolfinx import mesh as dmesh
+from mpi4py import MPI
 from petsc4py import PETSc
 
 from ddpde.energy import TOLERANCE, Energy
 from ddpde.errors import MeshError, ProblemError
-from ddpde.flow.checks import check_mass, check_mesh
+from ddpde.flow.checks import check_mass, check_mesh, initial_density
 from ddpde.problem import Problem
 from ddpde.problem.internal import largest_density
 from ddpde.space import Law
@@ -77,7 +78,7 @@ class QuantileFlow:
         self.lower, self.upper = vertices[0], vertices[-1]
         # a natural end of the coordinate (r = 0) is no truncation
         self._artificial = self.lower if self.lower > problem.lower[0] + 1e-12 else -np.inf
-        vertices, floor = _support(problem, vertices)
+        vertices, floor = _support(problem, vertices, mesh.comm)
         graded = self.spreads & (degree > 1) & _root_like(problem, vertices)
         points, weights = basix.make_quadrature(
             basix.CellType.interval, 2 * p - 1, basix.QuadratureType.gll
@@ -260,18 +261,18 @@ def _vertices(mesh: dmesh.Mesh) -> np.ndarray:
     return np.unique(np.concatenate(mesh.comm.allgather(ends.ravel())))
 
 
-def _support(problem: Problem, vertices: np.ndarray) -> tuple[np.ndarray, float]:
+def _support(problem: Problem, vertices: np.ndarray, comm: MPI.Comm) -> tuple[np.ndarray, float]:
     """The vertices drawn together to where the initial law is, and the least density kept."""
 
     def density(x: np.ndarray) -> np.ndarray:
-        return problem.initial_density(x.reshape(-1, 1))
+        return initial_density(problem, comm)(x.reshape(-1, 1))
 
     parts = np.linspace(0.0, 1.0, _LOOKS, endpoint=False)
     looks = (vertices[:-1, None] + np.diff(vertices)[:, None] * parts).ravel()
     looks = np.append(looks, vertices[-1])
     found = density(looks)
     peak = found.max()
-    if not (np.isfinite(found).all() and peak > 0):
+    if not peak > 0:
         raise MeshError("the mesh carries nothing of the initial law", "move or enlarge the mesh")
     floor = _NEGLIGIBLE * peak
     inside = np.flatnonzero(found > floor)

@@ -25,7 +25,13 @@ from scipy import sparse
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy, NodalFeatures, entropy, on_lattice
 from ddpde.errors import MeshError, ProblemError
-from ddpde.flow.checks import bounding_box, check_mass, check_memory, check_mesh
+from ddpde.flow.checks import (
+    bounding_box,
+    check_mass,
+    check_memory,
+    check_mesh,
+    initial_density,
+)
 from ddpde.problem import Problem
 from ddpde.space import Law, gathered
 from ddpde.space.periodic import NEAR, numbered
@@ -244,7 +250,7 @@ class VertexFlow:
         return self.energy.risk(f), self.energy.nonlocal_energy(f) + local
 
     def _initial(self) -> PETSc.Vec:
-        density = self.problem.initial_density(self.points)
+        density = initial_density(self.problem, self.comm)(self.points)
         mass = self.comm.allreduce(float(self.masses @ density))
         self.truncated_mass = check_mass(mass)
         density = density / mass

@@ -16,7 +16,7 @@ from petsc4py import PETSc
 from ddpde.comm import log
 from ddpde.errors import MeshError, ProblemError, SolverError
 from ddpde.flow import EulerianFlow
-from ddpde.flow.checks import bounding_box, check_mesh
+from ddpde.flow.checks import bounding_box, check_mesh, initial_density
 from ddpde.problem import Problem
 from ddpde.space import AdaptiveMesh, Space, adaptive_mesh
 
@@ -179,8 +179,9 @@ class Adaptation:
             for _ in range(depth if self._tolerance is not None else 0):
                 crowded = (self._now.crowds(draws) > _CROWD) & (self._now.room > 0)
                 self._now = self._now.changed(crowded.astype(int))
+        density = initial_density(self._problem, self._now.space.comm)
         for _ in range(depth + _ROUNDS):
-            start = self._now.space.project(self._problem.initial_density)
+            start = self._now.space.project(density)
             new = self._changed(start, patient=False)
             if new is self._now:
                 break

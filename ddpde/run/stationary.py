@@ -19,7 +19,7 @@ from mpi4py import MPI
 from ddpde.comm import log, sum_over_ranks
 from ddpde.energy import Energy
 from ddpde.errors import ProblemError, SolverError
-from ddpde.flow.checks import bounding_box, check_mesh
+from ddpde.flow.checks import bounding_box, check_mesh, initial_density
 from ddpde.problem import Problem
 from ddpde.space import CellQuadrature, Law, Space, gathered
 
@@ -387,7 +387,7 @@ def first_means(
             points, masses = start.points()
             f = family.energy.features(points).T @ masses / masses.sum()
         return family.comm.bcast(f, root=0)
-    masses = cloud.weights * problem.initial_density(cloud.points)
+    masses = cloud.weights * initial_density(problem, cloud.comm)(cloud.points)
     total = family.comm.allreduce(float(masses.sum()))
     # an initial law that misses the mesh: any start is as good
     return cloud.means((masses if total > 0 else cloud.weights) / (total or cloud.weights.sum()))

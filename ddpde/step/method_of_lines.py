@@ -40,6 +40,7 @@ METHODS = {
 
 
 _SHORTEST, _LONGEST = 1e-20, 1e20  # steps, as in PETSc
+_FLOOR = 1e-14  # of the time to reach: steps that are shorter and do not grow never reach it
 _SHORTER, _SHORTEST_PART = 0.7, 0.25  # of the last step, and of the longest that was wanted
 _HARDLY = 0.8  # of the last step: not worth taking it again
 _FORGOTTEN = 0.98  # what is left of that one with each step
@@ -197,6 +198,9 @@ class MethodOfLines:
         self._again, self._corrected = False, 0.0
         limited = dt > _FORGOTTEN * self._cap
         self._wanted = max(dt, self._wanted if limited else _FORGOTTEN * self._wanted)
+        left = ts.getMaxTime() - t
+        if self._fixed is None and ts.getTimeStep() <= dt < _FLOOR * left:
+            raise self._below_the_floor(dt)
         go_on = self._on_step(t, dt, self._u)
         if self._again:  # not by TSRollBack: the state may have been mended
             ts.setTime(ts.getPrevTime())
@@ -243,7 +247,15 @@ class MethodOfLines:
         before.copy(self._u)
         self._again = True
 
+    def _below_the_floor(self, dt: float) -> SolverError:
+        return SolverError(
+            f"the time step is below its floor at s = ∫ ξ dt = {self._ts.getTime():.6g}: {dt:.3g}",
+            "loosen rtol, refine the mesh, or shrink it to where F' is less steep",
+        )
+
     def _limit(self, longest: float) -> None:
+        if longest <= _SHORTEST:
+            raise self._below_the_floor(longest)
         self._cap = longest
         self._ts.setStepLimits(_SHORTEST, longest)
 

@@ -178,6 +178,28 @@ def test_one_rank_stops_all(tmp_path, function, cause):
     assert_stopped_by(done, cause, began)
 
 
+NEGATIVE = """
+import numpy as np
+from ddpde.problem import DensityLaw, Problem
+
+def build():
+    return Problem(
+        "p",
+        DensityLaw(1, lambda x: 0.25 * (1 + 1.05 * np.sin(np.pi / 2 * x[:, 0]))),
+        potential=lambda x: (x * x).sum(axis=1),
+    )
+"""
+
+
+def test_a_law_negative_on_one_rank(tmp_path):
+    (tmp_path / "own.py").write_text(NEGATIVE)
+    (tmp_path / "case.toml").write_text(changed("erf_teacher", "own:build"))
+    done = command("run", "case.toml", cwd=tmp_path, ranks=2)
+    assert done.returncode == 2
+    assert done.stderr.count("the initial law's density is negative") == 1
+    assert "Abort" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_folder_that_cannot_be_written(tmp_path):
     """Rank 0 alone notices; all leave with its message."""
     (tmp_path / "case.toml").write_text(GOOD)
