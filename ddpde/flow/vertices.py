@@ -148,6 +148,16 @@ class VertexFlow:
         return gathered(self.comm, original, own)
 
     @cached_property
+    def across(self) -> np.ndarray:
+        """From the first to the second ends of the pairs (e, gdim)."""
+        points = self.shared(self.points)[self.local_pairs]
+        across = points[:, 1] - points[:, 0]
+        for axis, period in enumerate(self.problem.periods):
+            if period is not None:
+                across[:, axis] -= period * np.round(across[:, axis] / period)
+        return across
+
+    @cached_property
     def _ends(self) -> list[sparse.csr_array]:
         """From the pairs to their first and to their second ends."""
         e = np.arange(len(self.local_pairs))

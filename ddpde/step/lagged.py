@@ -13,6 +13,7 @@ from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.problem.internal import largest_density
+from ddpde.step import front
 from ddpde.step.lagged_newton import Found, LaggedNewton
 
 Start = tuple[np.ndarray, np.ndarray]  # density and potential
@@ -39,11 +40,15 @@ class Trend:
         """Whether densities u (n,) are those after the step, on all ranks."""
         return comm.allreduce(np.array_equal(u, self.density), MPI.LAND)
 
-    def ahead(self, tau: float) -> Start:
+    def ahead(self, flow: VertexFlow, tau: float) -> Start:
         """Density and potential after one more step, of τ, if they go on to change like that."""
         ratio = tau / self.tau
         density = np.maximum(self.density + ratio * self.change, _LEAST_GUESS * self.density)
-        return density, self.potential + ratio * self.potential_change
+        start = density, self.potential + ratio * self.potential_change
+        if not front.ends(flow):
+            return start
+        smooth = front.within(flow, self.density - self.change)
+        return front.beyond(flow, self.density, self.potential, smooth, start, tau)
 
 
 class LaggedProximal:
@@ -65,7 +70,7 @@ class LaggedProximal:
         """
         last, trend, start = self.latest, self._trend, near
         if start is None and trend is not None and trend.ends_at(u, self._flow.comm):
-            start = trend.ahead(tau)
+            start = trend.ahead(self._flow, tau)
         self.latest = found = self._found(u, tau, start, frozen)
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
@@ -84,20 +89,23 @@ class LaggedProximal:
         """The step solved: from the start, else from movements easier to find."""
         self.iterations = 0
         with suppress(SolverError):
-            return self._newton_from(start or self._nearest(u), u, tau, frozen=frozen)
+            return self._newton_from(start or self._nearest(u, tau), u, tau, frozen=frozen)
         if largest_density(self._flow.problem.internal) < np.inf:
             return self._along_a_path(u, tau, frozen)
         if self.latest is not None:
             with suppress(SolverError):
-                return self._newton_from(self._nearest(u), u, tau, upwind=True, frozen=frozen)
+                return self._newton_from(self._nearest(u, tau), u, tau, upwind=True, frozen=frozen)
         with suppress(SolverError):
             return self._from_transport(u, tau, frozen)
         return self._by_continuation(u, tau, frozen)
 
-    def _nearest(self, u: np.ndarray) -> Start:
-        """The old law, and the potential of the last step if there was one."""
-        last = self.latest
-        return (self._newton.lifted(u), last.potential) if last else self._newton.first_guess(u)
+    def _nearest(self, u: np.ndarray, tau: float) -> Start:
+        """The old law, beyond its front a moved one; the last step's potential if there was one."""
+        flow, last = self._flow, self.latest
+        start = (self._newton.lifted(u), last.potential) if last else self._newton.first_guess(u)
+        if not front.ends(flow):
+            return start
+        return front.beyond(flow, u, start[1], np.ones(len(u), dtype=bool), start, tau)
 
     def _from_transport(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """From the movement without entropy in the field of u, which is found whatever τ is: its

@@ -64,13 +64,13 @@ class LaggedBdf2(Continuing[_Past, LaggedProximal]):
 
     def _go(self, u: np.ndarray, tau: float) -> np.ndarray:
         """One step from u, where the past one ended, if there is one."""
-        past = self._past
+        past, flow = self._past, self._flow
         if past is not None:
             share, part = weights(tau / past.trend.tau)
             start = self._extrapolated(past, share)
             if start is not None:
                 mu, beyond = start
-                density = self._step(mu, part * tau, near=past.trend.ahead(tau), frozen=True)
+                density = self._step(mu, part * tau, near=past.trend.ahead(flow, tau), frozen=True)
                 reached = self._after(u, density, tau, beyond)
                 if reached.energy <= past.energy + ALLOWED * max(1.0, abs(past.energy)):
                     self._past = reached

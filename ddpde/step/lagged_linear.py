@@ -36,9 +36,9 @@ Extra = Callable[[np.ndarray], np.ndarray]
 class Linearised:
     """What the equations have at one iterate.
 
-    At the vertices (n,): along, across, moved, gap; of the pairs (e,): τ a times the mobility, and
-    the flux's derivatives by the densities of the first and the second end. f: the means of the
-    network's features, None where F' does not change.
+    At the vertices (n,): along, across, moved, gap; of the pairs (e,): τ a times the mobility, the
+    flux's derivatives by the densities of the first and the second end, and how much P of each
+    changes with φ. f: the means of the network's features, None where F' does not change.
     """
 
     along: np.ndarray
@@ -48,6 +48,8 @@ class Linearised:
     stiff: np.ndarray
     by_first: np.ndarray
     by_second: np.ndarray
+    of_first: np.ndarray
+    of_second: np.ndarray
     f: np.ndarray | None
     reaction: Reaction | None = None
 
@@ -115,8 +117,8 @@ class LaggedSystem:
         first, second, ratio = at.by_first, at.by_second, along[j] / along[i]
         stiff_i, stiff_j = at.stiff / along[i], at.stiff / along[j]
         values = [m, m * at.across, -m]
-        values += [first, second * ratio, stiff_i, -stiff_i, -first, first]
-        values += [-first / ratio, -second, -stiff_j, stiff_j, -second, second]
+        values += [first, second * ratio, stiff_i, -stiff_i, -at.of_first, at.of_first]
+        values += [-first / ratio, -second, -stiff_j, stiff_j, -at.of_second, at.of_second]
         if at.reaction is not None:
             more = 1.0 + at.reaction.growth
             values[0], values[2] = values[0] * more, values[2] * more

@@ -12,7 +12,8 @@ of H⁻¹ weighted by ρ in its place. Optimality: m (ρ − μ) = τ div(M ∇�
 
 is that of the local energy at ρ. With the norm *frozen*, its weight ρ not varied, |∇φ|² is missing
 from P: an implicit Euler step of the flow. M is the mean of both ends' densities where μ is smooth,
-and that of the end the flux leaves where it is not; there ρ ≥ 0 whatever φ is.
+and that of the end the flux leaves where it is not; there ρ ≥ 0 whatever φ is. On the way
+densities may be below 0, which count as 0 in M: with M < 0 mass would gather where there is most.
 """
 
 from __future__ import annotations
@@ -57,12 +58,15 @@ class Found(NamedTuple):
 @dataclass
 class _State:
     """Where Newton's method is: residuals of continuity, pressures P, and of the pairs (e,):
-    jumps of φ, how much of the mobility is of the first end, mobilities; the network's f."""
+    jumps of φ, how much of the mobility is of the first end, its derivatives by the densities of
+    both ends, mobilities; the network's f."""
 
     moved: np.ndarray
     pressure: np.ndarray
     jump: np.ndarray
     from_i: np.ndarray
+    by_i: np.ndarray
+    by_j: np.ndarray
     mobility: np.ndarray
     f: np.ndarray
     reaction: Reaction | None
@@ -129,11 +133,12 @@ class LaggedNewton:
             residual = float(sum_over_ranks(flow.comm, np.array([off]))[0])
             if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
                 drained = self._drained(density, weights) if temperature == 0 else None
-                if drained is not None:
+                if drained is None:
+                    carried = tau * at.mobility * at.jump
+                    return Found(density, phi, carried, iteration, residual)
+                if flow.comm.allreduce(np.any(drained != weights), MPI.LOR):
                     weights, best = drained, np.inf
                     continue
-                carried = tau * at.mobility * at.jump
-                return Found(density, phi, carried, iteration, residual)
             hopeless = not barrier and iteration - latest > _PATIENCE
             if hopeless or not np.isfinite(residual):
                 break
@@ -148,8 +153,10 @@ class LaggedNewton:
                 moved=at.moved,
                 gap=at.pressure - pressure,
                 stiff=tau * flow.transmissibility * at.mobility,
-                by_first=drift * at.from_i,
-                by_second=drift * (1.0 - at.from_i),
+                by_first=drift * at.by_i,
+                by_second=drift * at.by_j,
+                of_first=drift * at.from_i,
+                of_second=drift * (1.0 - at.from_i),
                 f=at.f if fixed is None and flow.energy.interacting else None,
                 reaction=at.reaction,
             )
@@ -221,7 +228,11 @@ class LaggedNewton:
         rho, potential = flow.shared(np.stack([density, phi], axis=1)).T
         jump = potential[i] - potential[j]
         from_i = 0.5 + upwind * ((jump > 0) - 0.5)
-        mobility = from_i * rho[i] + (1.0 - from_i) * rho[j]
+        there = np.maximum(rho, 0.0)
+        mobility = from_i * there[i] + (1.0 - from_i) * there[j]
+        # a mean with an empty end would take the more mass there the more there is: overshooting
+        full = upwind == 1.0
+        by_i, by_j = from_i * (full | (rho[i] > 0)), (1.0 - from_i) * (full | (rho[j] > 0))
         flux, square = tau * a * mobility * jump, a * jump**2
         to_i = np.stack([flux, from_i * square], axis=1)
         to_j = np.stack([-flux, (1.0 - from_i) * square], axis=1)
@@ -236,7 +247,7 @@ class LaggedNewton:
         if reaction is not None:
             moved += flow.masses * density * reaction.growth
             pressure += 0.5 * reaction.growth**2 / reaction.rate
-        return _State(moved, pressure, jump, from_i, mobility, f, reaction)
+        return _State(moved, pressure, jump, from_i, by_i, by_j, mobility, f, reaction)
 
     def _reaction(self, density: np.ndarray, phi: np.ndarray, tau: float) -> Reaction | None:
         """Birth and death: mass changes by −τ α ρ (φ − c), c the mean of φ, where it has to cost
