@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from ddpde.flow.vertices import VertexFlow
 from ddpde.problem.internal import largest_density
+from ddpde.step.lagged_linear import ringed
 from ddpde.step.monotone import Graph
 
 _WITHIN = 0.5  # of the mean pressure around a vertex: with less it is ahead of the front
@@ -34,56 +35,41 @@ def ends(flow: VertexFlow) -> bool:
 def within(flow: VertexFlow, density: np.ndarray) -> np.ndarray:
     """The vertices (n,) behind the front of densities (n,)."""
     pressure = Graph(0.0, flow.problem.internal, 1.0).pressure(density)
-    a, (i, j) = flow.transmissibility, flow.local_pairs.T
-    near = flow.shared(pressure)
-    around, weight = flow.scattered(
-        a[:, None] * np.stack([near[j], np.ones(len(j))], axis=1),
-        a[:, None] * np.stack([near[i], np.ones(len(i))], axis=1),
-    ).T
-    return (pressure > 0) & (pressure * weight >= _WITHIN * around)
-
-
-def inner(flow: VertexFlow, chosen: np.ndarray) -> np.ndarray:
-    """Those of the vertices chosen (n,) whose neighbours are, too."""
-    i, j = flow.local_pairs.T
-    out = flow.shared((~chosen).astype(float))
-    return chosen & (flow.scattered(out[j], out[i]) == 0)
+    a, near = flow.transmissibility, flow.shared(pressure)
+    here, there = (near[end] for end in flow.local_pairs.T)
+    more = flow.scattered(a * (here - _WITHIN * there), a * (there - _WITHIN * here))
+    return (pressure > 0) & (more >= 0)
 
 
 def beyond(
     flow: VertexFlow,
     u: np.ndarray,
     phi: np.ndarray,
-    smooth: np.ndarray,
+    smooth: np.ndarray | None,
     start: tuple[np.ndarray, np.ndarray],
     tau: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The start (density, potential) of a step of τ from densities u (n,), with what comes beyond
     the front of u, or of the law before, which was behind its own at the vertices `smooth` (n,).
 
-    phi (n,): the potential of the last step.
+    phi (n,): the potential of the last step. Nothing is added where the front went no farther than
+    a vertex in that: Newton's method takes it there in any case.
     """
-    graph = Graph(0.0, flow.problem.internal, _SMALL)
     known = within(flow, u)
-    ready = inner(flow, known & smooth)
+    ready = known if smooth is None else known & smooth
+    far = smooth is None or bool(np.any(known & ~ringed(flow, ready)))
+    if not flow.comm.allreduce(far, MPI.LOR):
+        return start
+    ready = ready & ~ringed(flow, ~ready)
+    graph = Graph(0.0, flow.problem.internal, _SMALL)
     values = np.stack([graph.pressure(u), phi], axis=1)
     slopes = _slopes(flow, values, known, ready)
     density, potential = (np.array(part) for part in start)
-    a, (i, j), across = flow.transmissibility[:, None], flow.local_pairs.T, flow.across
     for _ in range(_MOST_RINGS):
-        flat = slopes.reshape(len(slopes), -1)
-        here = ready[:, None] * np.concatenate([np.ones((len(u), 1)), values, flat], axis=1)
-        here = flow.shared(here)
-        along = here[:, 3:].reshape(len(here), 2, -1)
-        to_j, to_i = a * here[i], a * here[j]
-        to_j[:, 1:3] += a * np.einsum("ekd,ed->ek", along[i], across)
-        to_i[:, 1:3] -= a * np.einsum("ekd,ed->ek", along[j], across)
-        sums = flow.scattered(to_i, to_j)
-        ring = ~ready & (sums[:, 0] > 0)
-        mean = sums[ring, 1:] / sums[ring, :1]
-        slopes[ring] = mean[:, 2:].reshape(-1, *slopes.shape[1:])
+        ring, mean = _continued(flow, ready, np.concatenate([values, slopes], axis=1))
         values[ring] = np.where(known[ring, None], values[ring], mean[:, :2])
-        rise = tau * np.einsum("vd,vd->v", slopes[ring, 0], slopes[ring, 1])
+        slopes[ring] = mean[:, 2:]
+        rise = tau * np.einsum("va,va->v", *np.hsplit(slopes[ring], 2))
         pressure = np.maximum(values[ring, 0] + rise, 0.0)
         moved = graph.point(pressure)[0]
         more = moved > density[ring]
@@ -95,22 +81,52 @@ def beyond(
     return density, potential
 
 
-def _slopes(
-    flow: VertexFlow, values: np.ndarray, known: np.ndarray, wanted: np.ndarray
-) -> np.ndarray:
-    """Gradients (n, k, d) of values (n, k), by least squares between vertices known (n,), at those
-    wanted (n,) next to others."""
+def _continued(
+    flow: VertexFlow, ready: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ring (n,) of vertices around those that are ready (n,), and two values and their slopes
+    there (of the ring, 2 + 2 d), continued linearly: known (n, 2 + 2 d) where it is ready."""
     i, j = flow.local_pairs.T
-    d, k = flow.across.shape[1], values.shape[1]
-    here = flow.shared(np.concatenate([values, known[:, None]], axis=1))
-    weight = (flow.transmissibility * here[i, -1] * here[j, -1])[:, None]
-    across, jump = flow.across, (here[j] - here[i])[:, :-1]
-    squares = np.einsum("ea,eb->eab", across, across).reshape(-1, d * d)
-    products = np.einsum("ek,ea->eka", jump, across).reshape(-1, k * d)
-    parts = weight * np.concatenate([squares, products], axis=1)
-    sums = flow.scattered(parts, parts)
-    slopes = np.zeros((len(values), k, d))
-    border = wanted & ~inner(flow, wanted)
-    inverse = np.linalg.pinv(sums[border, : d * d].reshape(-1, d, d), hermitian=True)
-    slopes[border] = np.einsum("vab,vkb->vka", inverse, sums[border, d * d :].reshape(-1, k, d))
+    inside = flow.shared(ready.astype(float)) > 0
+    pairs = np.flatnonzero(inside[i] != inside[j])
+    outwards = inside[i[pairs]]
+    first, last = (np.where(outwards, one[pairs], other[pairs]) for one, other in ((i, j), (j, i)))
+    across = np.where(outwards[:, None], 1.0, -1.0) * flow.across[pairs]
+    there = flow.shared(known)[first]
+    there[:, :2] += np.einsum("eka,ea->ek", there[:, 2:].reshape(len(pairs), 2, -1), across)
+    sums = _summed(flow, last, flow.transmissibility[pairs], there)
+    ring = ~ready & (sums[:, 0] > 0)
+    return ring, sums[ring, 1:] / sums[ring, :1]
+
+
+def _slopes(
+    flow: VertexFlow, values: np.ndarray, known: np.ndarray, ready: np.ndarray
+) -> np.ndarray:
+    """Gradients (n, 2 d) of two values (n, 2), by least squares between vertices known (n,), at the
+    rim of those that are ready (n,)."""
+    i, j = flow.local_pairs.T
+    d, rim = flow.across.shape[1], ready & ringed(flow, ~ready)
+    here = flow.shared(np.concatenate([values, np.stack([known, rim], axis=1)], axis=1))
+    all_known, near = (here[i, 2] * here[j, 2] > 0), (here[i, 3] + here[j, 3] > 0)
+    pairs = np.flatnonzero(all_known & near)
+    i, j, across = i[pairs], j[pairs], flow.across[pairs]
+    jump = here[j, :2] - here[i, :2]
+    products = np.einsum("eb,ea->eba", np.concatenate([across, jump], axis=1), across)
+    weight, products = flow.transmissibility[pairs], products.reshape(len(pairs), (d + 2) * d)
+    sums = _summed(flow, i, weight, products) + _summed(flow, j, weight, products)
+    sums = sums[rim, 1:].reshape(-1, d + 2, d)
+    slopes = np.zeros((len(values), 2 * d))
+    inverse = np.linalg.pinv(sums[:, :d], hermitian=True)
+    slopes[rim] = (sums[:, d:] @ inverse).reshape(-1, 2 * d)
     return slopes
+
+
+def _summed(
+    flow: VertexFlow, ends: np.ndarray, weight: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Sums (n, 1 + k) at the ends (e,) of pairs, of their weights (e,) and of these with values
+    (e, k)."""
+    parts = np.empty((len(flow.reached), 1 + values.shape[1]))
+    for k, part in enumerate([weight, *(weight * column for column in values.T)]):
+        parts[:, k] = np.bincount(ends, weights=part, minlength=len(parts))
+    return flow.gathered(parts)

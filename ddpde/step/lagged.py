@@ -105,7 +105,7 @@ class LaggedProximal:
         start = (self._newton.lifted(u), last.potential) if last else self._newton.first_guess(u)
         if not front.ends(flow):
             return start
-        return front.beyond(flow, u, start[1], np.ones(len(u), dtype=bool), start, tau)
+        return front.beyond(flow, u, start[1], None, start, tau)
 
     def _from_transport(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """From the movement without entropy in the field of u, which is found whatever τ is: its

@@ -25,7 +25,7 @@ from ddpde.comm import sum_over_ranks
 from ddpde.flow.vertices import VertexFlow
 
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
-_AMD = 0  # MUMPS's number of an ordering that is quickly found
+_AMF = 2  # MUMPS's number of an ordering that is quickly found: approximate minimum fill
 _HALO = 2  # rings of vertices around those needed, for the law to move
 _SPARE = 0.4  # of those kept: where fewer are needed, the rest goes
 
@@ -185,7 +185,7 @@ class LaggedSystem:
                 columns += [i, j, _next(i), _next(j), _next(i), _next(j)]
             if flow.problem.birth_death > 0:
                 rows, columns = [*rows, own], [*columns, _next(own)]
-        self._direct = _Direct(flow.comm, self._kinds * count, rows, columns)
+        self._direct = _Direct(flow.comm, self._kinds, count, rows, columns)
 
 
 def ringed(flow: VertexFlow, chosen: np.ndarray) -> np.ndarray:
@@ -200,12 +200,20 @@ def _next(number: np.ndarray) -> np.ndarray:
 
 
 class _Direct:
-    """A sparse matrix of given entries, factorised; entries with an index < 0 are left out."""
+    """A sparse matrix of given entries, factorised; entries with an index < 0 are left out.
+
+    It has `kinds` unknowns for each of this rank's `count` vertices.
+    """
 
     def __init__(
-        self, comm: MPI.Comm, owned: int, rows: list[np.ndarray], columns: list[np.ndarray]
+        self,
+        comm: MPI.Comm,
+        kinds: int,
+        count: int,
+        rows: list[np.ndarray],
+        columns: list[np.ndarray],
     ) -> None:
-        self._comm = comm
+        self._comm, self._kinds, owned = comm, kinds, kinds * count
         self._matrix = matrix = PETSc.Mat().createAIJ(((owned, None), (owned, None)), comm=comm)
         matrix.setPreallocationCOO(np.concatenate(rows), np.concatenate(columns))
         self._x, self._b = matrix.createVecs()
@@ -224,7 +232,8 @@ class _Direct:
         for scaled in (6, 8):  # the rows are, and diagonals are not zero: no more of that
             factors.setMumpsIcntl(scaled, 0)
         if self._comm.size == 1:
-            factors.setMumpsIcntl(7, _AMD)
+            factors.setMumpsIcntl(7, _AMF)
+            factors.setMumpsIcntl(15, -self._kinds)  # unknowns of a vertex are ordered together
 
     def solve(self, values: list[np.ndarray], right: np.ndarray, extra: Extra | None) -> np.ndarray:
         """x with (matrix + extra) x = right; NaN where there is none."""
