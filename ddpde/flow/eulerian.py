@@ -15,7 +15,7 @@ from ddpde.errors import ProblemError
 from ddpde.flow.checks import check_mass, check_memory, check_mesh, initial_density
 from ddpde.flow.condensed import CondensedDiffusion
 from ddpde.flow.diffusion import Diffusion
-from ddpde.flow.fast_diagonal import TensorDiffusion
+from ddpde.flow.fast_diagonal import TensorDiffusion, affordable
 from ddpde.flow.limiter import PositivityLimiter
 from ddpde.flow.lowering import Lowering
 from ddpde.flow.noise import NoiseDiffusion
@@ -96,7 +96,9 @@ class EulerianFlow:
         elif problem.diffuses:
             grid = tensor_grid(self.space)
             self.diffusion = (
-                TensorDiffusion(grid) if grid else CondensedDiffusion(self.space, facets)
+                TensorDiffusion(grid)
+                if grid and affordable(grid)
+                else CondensedDiffusion(self.space, facets)
             )
         if problem.internal is not None:
             assert self.diffusion is not None

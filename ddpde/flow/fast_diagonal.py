@@ -20,6 +20,7 @@ from ddpde.space.slabs import Slabs
 from ddpde.space.tensor import TensorGrid, along
 
 _LONG = 100  # cells from which transforms are cheaper than dense products
+_MOST = 8000  # unknowns of a line, whose dense eigenvectors take half a gigabyte
 _EQUAL = 1e-12  # relative difference of cells of equal length
 
 
@@ -46,8 +47,8 @@ class TensorDiffusion:
     def __init__(self, grid: TensorGrid) -> None:
         self._slabs = Slabs(grid)
         self._lines = [
-            _modes(sizes, periodic, grid.degree, grid.cells.ndim)
-            for sizes, periodic in zip(grid.sizes, grid.periodic, strict=True)
+            _modes(line, periodic, grid.degree, grid.cells.ndim)
+            for line, periodic in zip(grid.lines, grid.periodic, strict=True)
         ]
         values = [line.values for line in self._lines]
         values[0] = values[0][self._slabs.rows]
@@ -76,10 +77,27 @@ class TensorDiffusion:
         return self._slabs.collect(first.back(self._slabs.turn_back(array), 0))
 
 
-def _modes(sizes: np.ndarray, periodic: bool, degree: int, tdim: int) -> Modes:
-    if not periodic and len(sizes) >= _LONG and np.ptp(sizes) <= _EQUAL * sizes.max():
-        return _Cosines(sizes, degree, tdim)
-    return _Dense(sizes, periodic, degree, tdim)
+def affordable(grid: TensorGrid) -> bool:
+    """Whether the eigenvectors of every line are: those of a dense matrix, or cosines."""
+    order = grid.degree + 1
+    return all(
+        (len(line) - 1) * order <= _MOST or _transforms(line, periodic)
+        for line, periodic in zip(grid.lines, grid.periodic, strict=True)
+    )
+
+
+def _transforms(line: np.ndarray, periodic: bool) -> bool:
+    """Whether a line is long and of equal cells."""
+    sizes = np.diff(line)
+    rounding = 4 * np.finfo(float).eps * np.abs(line).max()
+    equal = np.ptp(sizes) <= max(_EQUAL * sizes.max(), rounding)
+    return bool(not periodic and len(sizes) >= _LONG and equal)
+
+
+def _modes(line: np.ndarray, periodic: bool, degree: int, tdim: int) -> Modes:
+    if _transforms(line, periodic):
+        return _Cosines(np.diff(line), degree, tdim)
+    return _Dense(np.diff(line), periodic, degree, tdim)
 
 
 class _Dense:

@@ -5,7 +5,7 @@ import pytest
 from stiffness import Assembled
 
 import ddpde
-from ddpde.flow.fast_diagonal import TensorDiffusion
+from ddpde.flow.fast_diagonal import TensorDiffusion, affordable
 from ddpde.space import Space, tensor_grid
 from ddpde.space.tensor import line_projection
 
@@ -87,3 +87,18 @@ def test_projection_onto_a_longer_line_adds_nothing():
     u = np.random.default_rng(0).standard_normal(2 * 3)
     longer = line_projection(np.array([0.0, 1.0, 2.0]), np.array([-1.0, 0.0, 1.0, 2.0, 4.0]), 2) @ u
     assert np.allclose(longer, np.concatenate([np.zeros(3), u, np.zeros(3)]), atol=1e-14)
+
+
+def test_long_lines_need_no_dense_matrix():
+    """Thousands of cells, equal to rounding or not: eigenvectors of the line would fill memory."""
+    line = ddpde.interval(-3, 4, cells=20_000)  # whose cells differ by 4e-12 of their length
+    grid = tensor_grid(Space(line, 3))
+    assert grid is not None and affordable(grid)
+    uneven = ddpde.interval(-3, 4, cells=2500)
+    uneven.geometry.x[:, 0] += 1e-5 * np.sin(uneven.geometry.x[:, 0])
+    grid = tensor_grid(Space(uneven, 3))
+    assert grid is not None and not affordable(grid)
+    problem = ddpde.problems.ornstein_uhlenbeck(mean=(1.0,), std=(0.5,))
+    run = ddpde.solve(problem, uneven, times=[0.1], rtol=1e-3)
+    assert run.mean()[-1, 0] == pytest.approx(np.exp(-0.1), abs=1e-6)
+    assert abs(run.history["mass"][-1] - 1) < 1e-10
