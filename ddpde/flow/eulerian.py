@@ -189,7 +189,7 @@ class EulerianFlow:
             "boundary_mass": rim,
         }
 
-    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float | None:
+    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float:
         laws = [self._limiter(self.coefficients(state)) for state in (u, before)]
         lowered, energy = self._lowering(laws[0], laws[1], goal)
         with u as array:

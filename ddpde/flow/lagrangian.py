@@ -17,8 +17,9 @@ from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
 from ddpde.energy import TOLERANCE, Energy
-from ddpde.errors import ProblemError
+from ddpde.errors import ProblemError, SolverError
 from ddpde.flow.checks import bounding_box, check_mass, check_mesh, initial_density
+from ddpde.flow.lowering import part_of_the_way
 from ddpde.problem import Problem
 from ddpde.space import Law, Space, gathered
 from ddpde.space.quadrature import jacobian_determinant, legendre, tabulate
@@ -73,11 +74,8 @@ class LagrangianFlow:
         self.state.setArray(rule.points.ravel())
 
     def transport(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
-        points = self._points(u)
-        S, gradients = self.energy.features_and_gradients(points)
-        f = self.energy.predictions(S, self._masses)
         with out as array:
-            array[:] = self.energy.drift(points, gradients, self.energy.dual(f)).ravel()
+            array[:] = self._velocity(self._points(u)).ravel()
 
     def stabilise(self, u: PETSc.Vec) -> bool:
         """What has reached the end of a coordinate stays there until it is driven back.
@@ -94,21 +92,38 @@ class LagrangianFlow:
             array[:] = self._points(u).ravel()
         return True
 
-    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float | None:
-        """Mass does not change places here: only a shorter step helps."""
-        return None
+    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float:
+        """Points that have passed their lowest place, as at a kink of F', go a part of their way;
+        where that is not enough, all points do."""
+        end = self._points(u)
+        way = end - self._points(before)
+        passed = (self._velocity(end) * way).sum(axis=1) < 0.0
+
+        def energy(part: float) -> float:
+            return self._free_energy(end - (1.0 - part) * left_out)
+
+        left_out = way * passed[:, None]
+        if energy(0.0) > goal:
+            left_out = way
+        part = part_of_the_way(energy, goal)
+        if part == 0.0 and not self.comm.allreduce(bool(passed.any()), MPI.LOR):
+            raise SolverError(
+                "the free energy rises along the flow, however short the step",
+                "look at the derivative of the loss; unit and potential must have one, too",
+            )
+        with u as array:
+            array[:] = (end - (1.0 - part) * left_out).ravel()
+        return energy(part)
 
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         points = self._points(u)
-        f = self.energy.predictions(self.energy.features(points), self._masses)
-        local, mass = sum_over_ranks(
-            self.comm, np.array([self._masses @ self.energy.local(points), self._masses.sum()])
-        )
+        f = self._predictions(points)
+        mass = self.comm.allreduce(float(self._masses.sum()))
         volume = self._volume(points.reshape(self._shape))
         density = self._reference_density / np.maximum(volume, 1e-300)
         return {
             "risk": self.energy.risk(f),
-            "free_energy": self.energy.nonlocal_energy(f) + local,
+            "free_energy": self._free_energy(points, f),
             "mass": mass,
             "minimum": self.comm.allreduce(float(density.min(initial=np.inf)), MPI.MIN),
             "boundary_mass": 0.0,
@@ -120,6 +135,21 @@ class LagrangianFlow:
         values, degree = self._reference_density @ self._fit.T, self._degree
         own = Law(t, self._space.cell, degree, degree, geometry, values, moved=True)
         return gathered(self.comm, self._space.original_cells, own)
+
+    def _velocity(self, points: np.ndarray) -> np.ndarray:
+        """−∇F' (n, k) at the points of the law (n, k)."""
+        S, gradients = self.energy.features_and_gradients(points)
+        f = self.energy.predictions(S, self._masses)
+        return self.energy.drift(points, gradients, self.energy.dual(f))
+
+    def _predictions(self, points: np.ndarray) -> np.ndarray:
+        return self.energy.predictions(self.energy.features(points), self._masses)
+
+    def _free_energy(self, points: np.ndarray, f: np.ndarray | None = None) -> float:
+        """Of the law at points (n, k); `f` where its predictions are known."""
+        f = self._predictions(points) if f is None else f
+        local = self.comm.allreduce(float(self._masses @ self.energy.local(points)))
+        return self.energy.nonlocal_energy(f) + local
 
     def _points(self, u: PETSc.Vec) -> np.ndarray:
         positions = u.getArray(readonly=True).reshape(-1, self._shape[2])

@@ -71,27 +71,19 @@ class Lowering:
 
         `before` is such a law, from which a step led to u.
         """
-        enough = goal + _NEAR * max(1.0, abs(goal))
-        u, energy = self._descended(u, goal, enough)
-        if energy <= enough:
+        u, energy = self._descended(u, goal)
+        if energy <= _enough(goal):
             return u, energy
-        found, least, most = (before, self._energy(before)), 0.0, 1.0
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (least + most)
-            law = before + middle * (u - before)
-            energy = self._energy(law)
-            if energy <= enough:
-                found, least = (law, energy), middle
-            else:
-                most = middle
-        return found
+        part = part_of_the_way(lambda part: self._energy(before + part * (u - before)), goal)
+        law = before + part * (u - before)
+        return law, self._energy(law)
 
-    def _descended(self, u: np.ndarray, goal: float, enough: float) -> tuple[np.ndarray, float]:
+    def _descended(self, u: np.ndarray, goal: float) -> tuple[np.ndarray, float]:
         """Where the flow leads from u, and the free energy there."""
         energy, stretch, part = self._energy(u), 1.0, 1.0
         change, growth = u, np.zeros(0)
         for _ in range(_PATIENCE):
-            if energy <= enough:
+            if energy <= _enough(goal):
                 break
             if part == 1.0:
                 excess = energy - goal
@@ -135,6 +127,22 @@ class Lowering:
         weights = self._reaction.weights
         change[(weights * apart * (change @ basis.T)).sum(axis=1) >= 0.0] = 0.0
         return change, growth * min(step, _MOST / loss if loss > 0.0 else step)
+
+
+def part_of_the_way(energy: Callable[[float], float], goal: float) -> float:
+    """The greatest part of a way, if less than all, to which the energy is no more than `goal`."""
+    least, most = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (least + most)
+        if energy(middle) <= _enough(goal):
+            least = middle
+        else:
+            most = middle
+    return least
+
+
+def _enough(goal: float) -> float:
+    return goal + _NEAR * max(1.0, abs(goal))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

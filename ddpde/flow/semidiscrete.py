@@ -85,10 +85,10 @@ class SemiDiscrete(Protocol):
         """After an accepted step: mend u where it needs it; True if it was changed."""
         ...
 
-    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float | None:
+    def lower(self, u: PETSc.Vec, before: PETSc.Vec, goal: float) -> float:
         """Change u, to a free energy of no more than `goal`, that of `before`, which is returned.
 
-        None, and no change, where only a shorter step from `before` can help.
+        SolverError where there is no such u.
         """
         ...
 

@@ -34,12 +34,12 @@ class BoxRecipe:
         mesh = box(self.lower, self.upper, cells=self.cells, cell=self.cell, comm=comm)
         return signed(mesh) if self.signed else mesh
 
-    def finer(self) -> BoxRecipe:
-        """The same box with half as many cells again in each direction.
+    def finer(self, factor: float = 1.5) -> BoxRecipe:
+        """The same box with half as many cells again, or `factor` times as many, each way.
 
         Twice as many would cost far more than the run itself.
         """
-        return replace(self, cells=tuple(math.ceil(1.5 * c) for c in self.cells))
+        return replace(self, cells=tuple(math.ceil(factor * c) for c in self.cells))
 
     def wider(self, least: Sequence[float], periods: Sequence[float | None] = ()) -> BoxRecipe:
         """An eighth longer at each end, in cells of the same size.
@@ -72,7 +72,7 @@ class FileRecipe:
         mesh = from_gmsh(self.path, comm=comm)
         return signed(mesh) if self.signed else mesh
 
-    def finer(self) -> None:
+    def finer(self, factor: float = 1.5) -> None:
         """A file has no finer companion: its error is estimated by a higher degree."""
         return None
 

@@ -5,11 +5,10 @@ the step, the tails of the law shake at the size of the step's tolerance, and th
 them. So the step is taken again, shorter, and later ones are no longer. Where the cause is another,
 as on a mesh that does not resolve the law, shorter steps do not help, and none is made shorter than
 a quarter of what the tolerance wants: the law is changed then until it has not risen, by
-`SemiDiscrete.lower`, which always can on a fixed mesh. (To change it at once would spoil the way
-from an unstable state, where 1e-10 of the energy is 1e-5 of the law.)
+`SemiDiscrete.lower`. (To change it at once would spoil the way from an unstable state, where 1e-10
+of the energy is 1e-5 of the law.)
 
-A step that raised it by much is repeated with half its length; and so is any on a moving mesh,
-where the flow is the gradient flow of the discrete energy itself.
+A step that raised it by much is repeated with half its length.
 """
 
 from __future__ import annotations
@@ -49,13 +48,9 @@ class Descent:
             return False
         if rise > ALLOWED and (self._adaptive or rise <= UNSTABLE):
             raw = u.copy()
-            lowered = self._flow.lower(u, before, self._last)
-            if lowered is not None:
-                energy = lowered
-                raw.axpy(-1.0, u)
-                self._stepper.change(raw.norm(PETSc.NormType.INFINITY))
-            elif self._repeats(before):
-                return False
+            energy = self._flow.lower(u, before, self._last)
+            raw.axpy(-1.0, u)
+            self._stepper.change(raw.norm(PETSc.NormType.INFINITY))
         self._last, self._attempts = energy, 0
         return True
 

@@ -1,13 +1,14 @@
 """The free energy never rises: cases in which the scheme alone would let it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 import ddpde
+from ddpde.errors import SolverError
 from ddpde.flow import EulerianFlow
-from ddpde.problem import GaussianLaw, Logistic, PorousMedium, Problem
+from ddpde.problem import GaussianLaw, Logistic, PorousMedium, Problem, Squared
 from ddpde.problem.catalogue import dawson, digits_pca, erf_teacher, isotropic_gaussians
 
 P = ddpde.problems
@@ -87,6 +88,40 @@ def test_free_energy_never_rises(name):
     never_rises(run)
     if corrected is not None:  # a case that needs no correction tests nothing
         assert (run.history["corrected"].max() > 0) == corrected
+
+
+@pytest.mark.parametrize("options", [{"rtol": 1e-2}, {"dt": 0.02}, {"dt": 0.05}])
+def test_a_kink_on_a_moving_mesh(options):
+    """F' = |θ|, at whose kink every step goes too far; the exact law stays there, once arrived."""
+
+    def modulus(theta):
+        return abs(theta[:, 0])
+
+    problem = Problem("kink", GaussianLaw((0.5,), (0.3,)), potential=modulus)
+    mesh = ddpde.interval(-1.2, 2.2, cells=16)
+    run = ddpde.solve(problem, mesh, times=[0.4, 2.5], space="lagrangian", **options)
+    never_rises(run)
+    assert run.history["corrected"].max() > 0
+    x = np.linspace(-1.2, 2.2, 20001)
+    density = np.exp(-((x - 0.5) ** 2) / 0.18) / np.sqrt(0.18 * np.pi)
+    left = np.maximum(np.abs(x) - 0.4, 0.0) @ density * (x[1] - x[0])
+    assert run.free_energy()[1:] == pytest.approx([left, 0.0], abs=1e-2)
+
+
+@dataclass(frozen=True)
+class Uphill(Squared):
+    """A loss whose derivative has the wrong sign."""
+
+    def derivative(self, f, y):
+        return 2 * (y - f)
+
+
+def test_a_flow_that_is_none_ends_with_the_last_law(tmp_path):
+    mesh = ddpde.interval(-1.9, 2.9, cells=12)
+    problem = replace(erf_teacher(), loss=Uphill())
+    with pytest.raises(SolverError, match="derivative of the loss") as error:
+        ddpde.solve(problem, mesh, times=[1.0], space="lagrangian", folder=tmp_path)
+    assert "last.npz" in str(error.value) and (tmp_path / "laws" / "last.npz").exists()
 
 
 def test_corrected_laws_go_on_to_the_true_rest():

@@ -1,12 +1,23 @@
 """Error budgets against true errors: the bank's exact solutions."""
 
+from dataclasses import dataclass, replace
+
 import basix
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 import ddpde
-from ddpde.problem import GaussianInputs, GaussianLaw, Problem, RidgeUnit, identity, square
+from ddpde.problem import (
+    DataSet,
+    DensityLaw,
+    GaussianInputs,
+    GaussianLaw,
+    Problem,
+    RidgeUnit,
+    identity,
+    square,
+)
 from ddpde.problem.activations import erf
 from ddpde.problem.catalogue import isotropic_gaussians
 from ddpde.problem.classics import kuramoto, ornstein_uhlenbeck, quadratic_interaction
@@ -27,13 +38,16 @@ def gaussian(means, variances, energy):
     }
 
 
-def l1_error(law, mean, variance):
-    """Of a law's density against the Gaussian one."""
+def l1_error(law, exact):
+    """Of a law's density against exact(x) -> (c, q) at positions (c, q, k)."""
     reference, weights = basix.make_quadrature(basix.CellType[law.cell], 2 * law.degree + 9)
     x, density, volume = law.at(reference)
-    truth = np.exp(-((x - mean) ** 2).sum(axis=-1) / (2 * variance))
-    truth /= (TURN * variance) ** (law.gdim / 2)
-    return (np.abs(density - truth) * volume * weights).sum()
+    return (np.abs(density - exact(x)) * volume * weights).sum()
+
+
+def bell(mean, variance):
+    """The Gaussian density on a line."""
+    return lambda x: np.exp(-((x[..., 0] - mean) ** 2) / (2 * variance)) / np.sqrt(TURN * variance)
 
 
 def entropy(variances):
@@ -151,6 +165,11 @@ def compare(case, cells, degree, rtol):
         options=SolverOptions(degree=degree, rtol=rtol),
         times=times,
     )
+    yield from compared(budget, exact)
+
+
+def compared(budget, exact):
+    """The same of a budget."""
     run = budget.main
     points = [law.points() for law in run.laws]
     found = {
@@ -172,24 +191,18 @@ SETTINGS = [(12, 3, 1e-5), (24, 2, 1e-5), (24, 3, 1e-5), (24, 4, 1e-7)]
 
 
 def test_within_a_factor_three_on_the_bank():
-    """The largest over time within 3, and 95 % of all values; the bound never too small by 3.
-
-    The rest are times at which the error passes through zero.
-    """
-    within = []
+    """Every single value, also where an error passes through zero; and the bound."""
+    count = 0
     for case in BANK:
         for cells, degree, rtol in SETTINGS:
             for quantity, error, estimate, bound in compare(case(), cells, degree, rtol):
                 said = f"{case.__name__}, {cells} cells, degree {degree}, {rtol}: {quantity}"
                 known = error > ROUNDING  # nan is not
                 assert (error[known] <= 3 * bound[known]).all(), said
-                if known.any():
-                    ratio = error[known].max() / estimate[known].max()
-                    assert 1 / 3 <= ratio <= 3, said
-                    ratio = error[known] / estimate[known]
-                    within.extend((ratio >= 1 / 3) & (ratio <= 3))
-    assert len(within) > 200
-    assert np.mean(within) >= 0.95
+                ratio = error[known] / estimate[known]
+                assert ((ratio >= 1 / 3) & (ratio <= 3)).all(), said
+                count += known.sum()
+    assert count > 200
 
 
 def test_density():
@@ -208,37 +221,162 @@ def test_density():
         box = BoxRecipe((low,), (high,), (cells,))
         budget = ddpde.error_budget(problem, box, options=options, times=times)
         laws = zip(budget.main.laws, means, variances, strict=True)
-        error = np.array([l1_error(*law) for law in laws])
+        error = np.array([l1_error(law, bell(*at)) for law, *at in laws])
         assert (error[1:] < 3 * budget.estimate("density")[1:]).all(), part
         assert (error[1:] > budget.estimate("density")[1:] / 3).all(), part
         for other in budget.density:
             assert other == part or budget.density[other][-1] < budget.density[part][-1], other
 
 
+def seen(budget, law, exact, part):
+    """The L1 error of the last law, by that part within a factor 3; the others are smaller."""
+    ratio = l1_error(law, exact) / budget.estimate("density")[-1]
+    assert 1 / 3 < ratio < 3
+    assert not budget.missing.get("density")
+    last = {name: values[-1] for name, values in budget.density.items()}
+    assert max(last, key=lambda name: np.nan_to_num(last[name])) == part
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """A mesh without a finer one, as from a file."""
+
+    size: float
+
+    def build(self, comm):
+        return ddpde.sphere(size=self.size, comm=comm)
+
+    def finer(self, factor=1.5):
+        return None
+
+    def wider(self, least, periods=()):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "part"),
+    [
+        (0.5, SolverOptions(degree=1, rtol=1e-5), "mesh"),
+        (0.4, SolverOptions(degree=3, method="imex3", dt=1.0), "time"),
+    ],
+)
+def test_density_on_a_surface(size, options, part):
+    """The first harmonic decays as exp(−2Tt). (The cells' shape is not the sphere's: 4e-4.)"""
+    pytest.importorskip("gmsh")
+    T, t = 0.5, 1.0
+
+    def harmonic(x, decay):
+        return (1 + 0.9 * decay * x[..., 2] / np.linalg.norm(x, axis=-1)) / (2 * TURN)
+
+    problem = Problem("heat", DensityLaw(3, lambda x: harmonic(x, 1.0)), temperature=T)
+    budget = ddpde.error_budget(problem, Sphere(size), options=options, times=[t])
+    law = budget.main.laws[-1]
+    seen(budget, law, lambda x: harmonic(x, np.exp(-2 * T * t)), part)
+    assert set(budget.missing) == {"truncation"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "part"),
+    [
+        (6, SolverOptions(degree=2, rtol=1e-6), "mesh"),
+        (16, SolverOptions(degree=4, method="imex3", dt=0.5), "time"),
+    ],
+)
+def test_density_of_a_signed_pair(cells, options, part):
+    """Heat on two circles, the sheets of a signed measure, with a tilt of its own on each."""
+    T, t = 0.3, 1.0
+
+    def waves(x, decay):
+        return (1 + decay * (0.5 + 0.4 * x[..., 1]) * np.cos(x[..., 0])) / (2 * TURN)
+
+    problem = Problem(
+        "heat", DensityLaw(2, lambda x: waves(x, 1.0)), temperature=T, periods=(TURN, None)
+    )
+    circles = BoxRecipe((0.0,), (TURN,), (cells,), signed=True)
+    budget = ddpde.error_budget(problem, circles, options=options, times=[t])
+    seen(budget, budget.main.laws[-1], lambda x: waves(x, np.exp(-T * t)), part)
+
+
+def test_a_density_that_moves_has_a_named_reason():
+    problem, (low, high), times, _ = ou()
+    options = SolverOptions(space="lagrangian", rtol=1e-4)
+    box = BoxRecipe((low,), (high,), (8,))
+    cold = replace(problem, temperature=0.0)
+    budget = ddpde.error_budget(cold, box, options=options, times=times[:2])
+    assert all(np.isnan(values).all() for values in budget.density.values())
+    assert "moved" in budget.missing["density"]
+
+
 def test_isotropic_gaussians():
     """The known values to their digits: 1e-9 of the risk, 1e-7 of the mean."""
     digits = {"energy": 2e-9, "mean": 2e-7}
     for quantity, error, estimate, _ in compare(radial(), 24, 2, 1e-5):
-        seen = error > digits[quantity]
-        assert seen.any()
-        assert (error[seen] <= 3 * estimate[seen]).all() and (
-            error[seen] >= estimate[seen] / 3
+        known = error > digits[quantity]
+        assert known.any()
+        assert (error[known] <= 3 * estimate[known]).all() and (
+            error[known] >= estimate[known] / 3
         ).all()
 
 
-def test_quadrature_of_the_data():
-    """With too few nodes the error is theirs."""
-    problem, (low, high), times, exact = erf_neuron(points=6)
+@pytest.mark.parametrize(
+    ("case", "points"), [(erf_neuron, 6), (erf_neuron, 10), (quadratic_neuron, 2)]
+)
+def test_quadrature_of_the_data(case, points):
+    """With too few nodes the error is theirs, in every quantity."""
+    problem, (low, high), times, exact = case()
+    problem = replace(problem, data=replace(problem.data, quadrature_points=points))
+    options = SolverOptions(degree=4, rtol=1e-6)
     budget = ddpde.error_budget(
-        problem,
-        BoxRecipe((low,), (high,), (32,)),
-        options=SolverOptions(degree=4, rtol=1e-6),
-        times=times,
+        problem, BoxRecipe((low,), (high,), (32,)), options=options, times=times
     )
-    error = np.abs(budget.main.risk() - exact["energy"])[1:]
-    assert (error > 1e-5).all()
-    ratio = error / np.abs(budget.energy["data"][1:])
-    assert ((ratio > 1 / 3) & (ratio < 3)).all()
+    for quantity, error, estimate, _ in compared(budget, exact):
+        data = np.abs(getattr(budget, quantity)["data"]).ravel()
+        known = error > 1e-5
+        assert known.any() or quantity == "mean"  # which symmetry keeps at 0 in one case
+        for found in (estimate, data):
+            ratio = error[known] / found[known]
+            assert ((ratio > 1 / 3) & (ratio < 3)).all(), quantity
+
+
+def samples(count):
+    """`erf_neuron` on samples; exact by the equations of Gauss points of the initial law."""
+    t = np.array([0.0, 0.5, 1.0])
+    x = np.random.default_rng(3).standard_normal((count, 1))
+    y = 0.5 * (erf(x[:, 0]) + erf(3 * x[:, 0]))
+    problem = Problem("erf", GaussianLaw((0.5,), (0.3,)), RidgeUnit(erf, 1), DataSet(x, y))
+    nodes, masses = np.polynomial.hermite_e.hermegauss(40)
+    masses = masses / masses.sum()
+    x = x[:, 0]
+
+    def misfit(w):
+        return masses @ erf(np.outer(w, x)) - y
+
+    def velocity(_, w):
+        slope = np.sqrt(2 / np.pi) * x * np.exp(-0.5 * np.outer(w, x) ** 2)
+        return -2 * slope @ misfit(w) / count
+
+    ode = solve_ivp(velocity, (0, t[-1]), 0.5 + 0.3 * nodes, "DOP853", t, rtol=1e-12, atol=1e-13)
+    risk = [np.mean(misfit(w) ** 2) for w in ode.y.T]
+    mean = masses @ ode.y
+    return problem, (-1.5, 3.0), t, gaussian(mean, masses @ ode.y**2 - mean**2, risk)
+
+
+@pytest.mark.parametrize("dt", [None, 0.01])
+def test_compression_of_the_data(dt):
+    """4000 samples in a few features, to a tolerance that follows `rtol`: counts as time."""
+    problem, (low, high), times, exact = samples(4000)
+    options = SolverOptions(degree=3, rtol=1e-4, dt=dt)
+    box = BoxRecipe((low,), (high,), (80,))
+    budget = ddpde.error_budget(problem, box, options=options, times=times)
+    assert budget.main.settings["features"] < 20
+    for quantity, error, estimate, _ in compared(budget, exact):
+        parts = getattr(budget, quantity)
+        assert all(
+            np.abs(parts["time"]).max() > np.abs(parts[p]).max() for p in parts if p != "time"
+        )
+        known = error > 2e-11
+        ratio = error[known] / estimate[known]
+        assert known.any() and ((ratio > 1 / 3) & (ratio < 3)).all(), quantity
 
 
 def test_truncation_by_a_narrow_box():
