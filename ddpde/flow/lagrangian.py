@@ -109,7 +109,7 @@ class LagrangianFlow:
         if part == 0.0 and not self.comm.allreduce(bool(passed.any()), MPI.LOR):
             raise SolverError(
                 "the free energy rises along the flow, however short the step",
-                "look at the derivative of the loss; unit and potential must have one, too",
+                "let unit, potential and loss have derivatives, but for kinks",
             )
         with u as array:
             array[:] = (end - (1.0 - part) * left_out).ravel()
