@@ -100,6 +100,7 @@ class ParticlesSection(Section):
     sampling: Literal["fresh", "reshuffled", "full"] = optional()
     noise: Literal["common", "independent"] = optional()
     scale: float = optional(ge=0)
+    bandwidth: float = optional(gt=0)
     seed: int = optional(ge=0, lt=2**32)
     batch: Count = optional()
     dtype: Literal["float32", "float64"] = optional()

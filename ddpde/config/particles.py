@@ -23,7 +23,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "diffusion": Diffusion,
     "gradient_flow": GradientFlow,
 }
-_OF_SYSTEMS = ("sampling", "noise", "scale")
+_OF_SYSTEMS = ("sampling", "noise", "scale", "bandwidth")
 _OF_REGIMES = ("gamma", "alpha", "beta")
 
 

@@ -8,8 +8,8 @@ While a law u(s) is on its way, a small change ω of it follows
 
     −∂_s g = −∇F'·∇g − Σ_m S_m ∂²G_m ∫ ∇g·∇S_m du + T Δg .
 
-Birth and death at the rate α (T = 0) add −α (V − V̄)(g − ḡ) − α Σ_m S_m ∂²G_m ∫ (g − ḡ) S_m du
-to the right, V = F'[u] and bars for means over u. Here g lives in the density's space and
+Birth and death at the rate α add −α (V − V̄ + T)(g − ḡ) − α Σ_m S_m ∂²G_m ∫ (g − ḡ) S_m du
+to the right, V = F'[u] + T log u and bars for means over u. Here g lives in the density's space and
 everything is the exact transpose of the discrete flow, its upwind directions held; diffusion is its
 own transpose.
 """
@@ -19,7 +19,6 @@ from __future__ import annotations
 import numpy as np
 
 from ddpde.comm import sum_over_ranks
-from ddpde.errors import ProblemError
 from ddpde.flow.eulerian import EulerianFlow
 from ddpde.space.quadrature import tabulate
 
@@ -31,12 +30,6 @@ class Adjoint:
     """
 
     def __init__(self, flow: EulerianFlow) -> None:
-        if flow.birth_death is not None and flow.temperature > 0:
-            raise ProblemError(
-                "the linearised flow with birth and death at temperature > 0 is not available: "
-                "no system of N particles has it",
-                "set temperature = 0, or birth_death = 0",
-            )
         self._flow, space = flow, flow.space
         rule = space.quadrature(3 * space.degree)
         self._weights, self._basis = rule.weights, rule.basis(space.degree)

@@ -15,6 +15,8 @@ from ddpde.problem import Problem
 from ddpde.space import Space
 from ddpde.space.quadrature import tabulate
 
+_LEAST = 1e-290  # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
+
 
 class BirthDeath:
     """Moments of the reaction against the density's basis.
@@ -41,9 +43,6 @@ class BirthDeath:
     def variation(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """At the rule's points (n_cells, q): masses, and F_T' without its mean."""
         density, variation = self._at_points(u, potential)
-        if self._temperature > 0:
-            # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
-            variation = variation + self._temperature * np.log(np.maximum(density, 1e-290))
         if self._internal is not None:
             variation = variation + self._internal.derivative(density)
         masses = self._rule.weights * density
@@ -58,14 +57,15 @@ class BirthDeath:
         self, u: np.ndarray, potential: np.ndarray, g: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Of ∫ g times the reaction the derivative by the density, as moments (n_cells, nd), and by
-        F' at the nodes, (n_nodes,), ghost nodes with this rank's part. Without entropy, mass
-        conserved:
+        F' at the nodes, (n_nodes,), ghost nodes with this rank's part. Mass conserved; with
+        V = F' + T log ρ
 
-            −α (V − V̄)(g − ḡ) ,    −α ρ (g − ḡ) .
+            −α (V − V̄ + T)(g − ḡ) ,    −α ρ (g − ḡ) .
         """
         density, variation = self._at_points(u, potential)
         values, masses = g @ self.basis.T, self._rule.weights * density
         excess, apart = self._centred(masses, np.stack([variation, values]))
+        excess += self._temperature * (density > _LEAST)
         by_density = -self._rate * ((self._rule.weights * excess * apart) @ self.basis)
         parts = -self._rate * ((masses * apart) @ self._shape)
         return by_density, np.bincount(self._dofs.ravel(), parts.ravel(), len(potential))
@@ -88,8 +88,11 @@ class BirthDeath:
         return own + events * uniform
 
     def _at_points(self, u: np.ndarray, potential: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Density and F' at the points of the rule (n_cells, q)."""
-        return u @ self.basis.T, potential[self._dofs] @ self._shape.T
+        """Density ρ and F' + T log ρ at the points of the rule (n_cells, q)."""
+        density, variation = u @ self.basis.T, potential[self._dofs] @ self._shape.T
+        if self._temperature > 0:
+            variation += self._temperature * np.log(np.maximum(density, _LEAST))
+        return density, variation
 
     def _centred(self, masses: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Values (K, n_cells, q) less their means over the law."""

@@ -1,6 +1,6 @@
 """Birth and death of particles: Rotskoff, Jelassi, Bruna & Vanden-Eijnden 2019.
 
-    ∂_t μ = … − α (V − V̄) μ,     V = F'[μ], V̄ = ∫ V dμ  (α = `Problem.birth_death`, T = 0).
+    ∂_t μ = … − α (V − V̄) μ,     V = F'[μ] + T log μ, V̄ = ∫ V dμ  (α = `Problem.birth_death`).
 
 In a step of length s a particle with V > V̄ dies with probability 1 − exp(−α (V − V̄) s), one with
 V < V̄ is doubled with probability 1 − exp(−α (V̄ − V) s); then the population is brought back to N
@@ -9,8 +9,9 @@ by removing, or doubling, uniformly chosen particles. Reinjection adds
     − α' (V − V̄)₊ μ + α' μ_b ∫ (V − V̄)₊ dμ:
 
 a particle with V > V̄ is moved to an independent draw of μ_b with probability
-1 − exp(−α' (V − V̄) s). For T > 0 the rate would need log ρ at the particles, which a cloud of
-points does not have.
+1 − exp(−α' (V − V̄) s). A cloud of points has no density: for T > 0 its place is taken by the
+cloud smoothed by a normal law of standard deviation h, as Lu, Lu & Nolen 2019 do; the limit
+N → ∞ is the equation above as h → 0.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddpde.errors import ProblemError
+from ddpde.particles.forces import ENTRIES
 from ddpde.problem import InitialLaw
 
 
@@ -45,6 +47,17 @@ def birth_death(key: jax.Array, theta: jax.Array, excess: jax.Array) -> jax.Arra
     return jax.lax.cond(
         acts.any(), lambda t: t[:, _survivors(order_key, copies)], lambda t: t, theta
     )
+
+
+def log_density(theta: jax.Array, bandwidth: float) -> jax.Array:
+    """log Σ_j exp(−|θ_i − θ_j|²/2h²) (N,) at the particles (D, N), up to a constant; O(N²)."""
+    points = theta.T
+
+    def at(point: jax.Array) -> jax.Array:
+        squares = ((points - point) ** 2).sum(axis=1)
+        return jax.nn.logsumexp(squares / (-2.0 * bandwidth**2))
+
+    return jax.lax.map(at, points, batch_size=min(len(points), max(1, ENTRIES // points.size)))
 
 
 def _survivors(key: jax.Array, copies: jax.Array) -> jax.Array:

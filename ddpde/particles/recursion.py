@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddpde.particles.birth_death import Reinjection, birth_death, reinject
+from ddpde.particles.birth_death import Reinjection, birth_death, log_density, reinject
 from ddpde.particles.forces import Cloud, Terms, external_force, network_force
 from ddpde.particles.gradient_noise import force_and_noise, own_samples_force
 from ddpde.particles.meanfield import at
@@ -50,7 +50,12 @@ Advance = Callable[[jax.Array, jax.Array, Chunk], tuple[jax.Array, jax.Array]]
 Force = Callable[[jax.Array, jax.Array, jax.Array, Cloud | None], tuple[jax.Array, jax.Array]]
 
 
-def advance(terms: Terms, forces: Callable[..., Force], reinjection: Reinjection | None) -> Advance:
+def advance(
+    terms: Terms,
+    forces: Callable[..., Force],
+    reinjection: Reinjection | None,
+    bandwidth: float | None = None,
+) -> Advance:
     """A function that makes up to `length` steps of one replica.
 
     `forces(key, first, length, dtype, step_size)` prepares the network's part; what it draws
@@ -77,6 +82,8 @@ def advance(terms: Terms, forces: Callable[..., Force], reinjection: Reinjection
                 new = new + jnp.sqrt(2.0 * terms.temperature * rate) * g
             if terms.birth_death or reinjection is not None:
                 value = value + (terms.ridge * rate) * (theta * theta).sum(axis=0)
+                if bandwidth is not None:
+                    value = value + (terms.temperature * rate) * log_density(theta, bandwidth)
                 excess = value - value.mean()
                 keys = jax.random.split(jax.random.fold_in(birth_key, k))
                 if reinjection is not None:

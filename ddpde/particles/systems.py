@@ -140,22 +140,29 @@ class Langevin(System):
 
     For any mixture of network (on its whole data set or quadrature), potential and interaction:
     McKean–Vlasov particles, Dawson's, Ornstein–Uhlenbeck, Kuramoto's (angles are not wrapped).
-    With birth and death at T = 0.
+    With birth and death; at T > 0 the density that their rates need is that of the particles
+    smoothed by N(0, h² I), h = `bandwidth`, at O(N²) a step.
     """
 
     reinjection: Reinjection | None = None
+    bandwidth: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bandwidth is not None and not (np.isfinite(self.bandwidth) and self.bandwidth > 0):
+            raise ProblemError(f"bandwidth = {self.bandwidth}: must be finite and > 0")
 
     def check(self, problem: Problem, batch: int, step_size: float) -> None:
         super().check(problem, batch, step_size)
         refuse(problem, "noise")
-        _check_birth_death(problem, self.reinjection)
+        _check_birth_death(problem, self.reinjection, self.bandwidth)
 
     def advance(self, terms: Terms, batch: int) -> Advance:
         forces = no_network if terms.unit is None else on_nodes(terms)
-        return advance(terms, forces, self.reinjection)
+        return advance(terms, forces, self.reinjection, self.bandwidth)
 
     def samples(self, problem: Problem, batch: int, width: int) -> int:
-        return node_count(problem) if problem.unit is not None else 1
+        pairs = width if self.bandwidth else 0
+        return pairs + (node_count(problem) if problem.unit is not None else 1)
 
 
 @dataclass(frozen=True)
@@ -223,11 +230,18 @@ def refuse(problem: Problem, *names: str) -> None:
             )
 
 
-def _check_birth_death(problem: Problem, reinjection: Reinjection | None) -> None:
-    if (problem.birth_death or reinjection is not None) and problem.temperature:
+def _check_birth_death(
+    problem: Problem, reinjection: Reinjection | None, bandwidth: float | None = None
+) -> None:
+    if problem.temperature and (reinjection or (problem.birth_death and bandwidth is None)):
         raise ProblemError(
             "birth and death of particles at temperature > 0 needs the density at each of them",
-            "set temperature = 0, or birth_death = 0",
+            "give Langevin a bandwidth (without reinjection), or set temperature = 0",
+        )
+    if bandwidth is not None and not (problem.temperature and problem.birth_death):
+        raise ProblemError(
+            f"bandwidth = {bandwidth:g} without birth and death at temperature > 0",
+            "leave the bandwidth out",
         )
     if reinjection is not None and reinjection.law.dim != problem.initial.dim:
         raise ProblemError(

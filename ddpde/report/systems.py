@@ -33,7 +33,9 @@ def system_equations(plan: dict[str, Any], terms: Terms, slope: str) -> list[Equ
         out = [_gradient_flow(terms, options.get("rtol", "None"))]
     else:
         return []
-    return out + [_birth_death(terms)] * terms.birth_death
+    if terms.birth_death:
+        out.append(_birth_death(terms, options.get("bandwidth", "None")))
+    return out
 
 
 def _who(terms: Terms) -> str:
@@ -128,13 +130,15 @@ def _gradient_flow(terms: Terms, rtol: str) -> Equation:
     return Equation(display(text), f"The gradient flow of N particles, {how}.")
 
 
-def _birth_death(terms: Terms) -> Equation:
+def _birth_death(terms: Terms, bandwidth: str) -> Equation:
     """What happens after each step."""
-    mean = "⅟1N ∑_⟨j=1⟩^N F′[μ_N](θ_j)"
-    text = f"p_i = 1 − exp(−α |F′[μ_N](θ_i) − {mean}| {_step(terms)})"
+    text = f"p_i = 1 − exp(−α |V_i − ⅟1N ∑_⟨j=1⟩^N V_j| {_step(terms)}) ‖ V_i = F′[μ_N](θ_i)"
     words = (
         "Then, in every step, a particle whose first variation is above the mean dies with "
         "probability pᵢ, one below the mean is doubled, and the population is brought back to N "
         "uniformly."
     )
+    if bandwidth != "None":
+        text += " + T log ρ_h(θ_i)"
+        words += f" ρₕ is μ_N smoothed by a normal law of standard deviation h = {bandwidth}."
     return Equation(display(text), words)

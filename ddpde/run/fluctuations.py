@@ -6,7 +6,7 @@ independent draws, and noise feeds it. For an observable χ at time t let g solv
 equation (`flow.adjoint`) backwards from g(t) = χ. Then, s = ∫ ξ dt,
 
     N Var ∫χ dμ^N_t → Var_{μ₀}(g(0)) + 2T ∫₀ᵗ ∫|∇g|² dμ ds                (independent neurons)
-      + ∫₀ᵗ ∫ α|V − V̄| {(g − ḡ)² + Var_μ(g)} dμ ds                       (births and deaths)
+      + ∫₀ᵗ ∫ α|V − V̄| {(g − ḡ)² + Var_μ(g)} dμ ds    (births and deaths, V = F' + T log μ)
       + N (ε/B) ∫₀ᵗ ξ Var_{(x,y)} [ ∂ℓ ∫ ∇g·∇_θ σ(x; ·) dμ ] ds            (batches of SGD)
 
 Each batch of B samples moves all neurons at once, so that the last part of Var ∫χ dμ^N does not
@@ -110,8 +110,9 @@ def fluctuations(
     an output time, in which each observable takes a few times the work of the flow itself, and
     memory for the state at every step.
 
-    Raises ProblemError for birth and death at temperature > 0, or where there is nothing to
-    observe.
+    Birth and death at temperature > 0 are those of particles whose bandwidth is so short, and
+    number so large, that their smoothed density is the law's (`ddpde.particles.Langevin`).
+    Raises ProblemError where there is nothing to observe.
     """
     outputs = output_times(times, None)
     clock = Clock(problem.schedule)

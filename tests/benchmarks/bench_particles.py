@@ -21,6 +21,11 @@ from ddpde.particles import risk, train
 from ddpde.particles.backend import cores, precision
 from ddpde.problem import GaussianInputs, GaussianLaw, Problem, RidgeUnit, catalogue, tanh
 
+try:
+    import numba
+except ImportError:
+    numba = None
+
 RATE = 0.05  # their 0.1 of the gradient of half the loss
 CELLS = [
     ("float32", 1000, 2, 1),
@@ -113,9 +118,7 @@ def numba_steps(
     width: int, dim: int, batch: int, dtype: str, steps: int, threads: int
 ) -> Callable[[], object] | None:
     """Compiled loops, neurons on `threads` threads; None where numba is not installed."""
-    try:
-        import numba
-    except ImportError:
+    if numba is None:
         return None
     rng = np.random.default_rng(0)
     one = np.dtype(dtype).type
@@ -211,7 +214,7 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
     """The table of microseconds a step.
 
     Bandwidth: a step at batch 1 by itself has to read the parameters twice and to write them once;
-    steps that share these passes exceed 100 % of the triad. Not timed: inf.
+    steps that share these passes exceed 100 % of the triad. Not timed: —.
     """
     print(
         "| dtype, N, d, batch | NumPy | numba, 1 and 2 threads | JAX scan | ours | scan / ours "
@@ -237,22 +240,22 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
             runs["triad"] = triad(moved)
         if width <= 1000 or batch == 1:
             runs["sixteen"] = ours(problem(dim), width, batch, dtype, steps, 2, replicas=16)
-        best = dict.fromkeys([*runs, "numba 1", "numba 2", "sixteen"], np.inf)
+        best = dict.fromkeys(runs, np.inf)
         for _ in range(repetitions):
             for name, run in runs.items():
                 best[name] = min(best[name], 1e6 * next(run))
-        one = best["ours"]
-        numba = min(best["numba 1"], best["numba 2"])
+        one, sixteen = best["ours"], best.get("sixteen")
+        loops = [best[name] for name in ("numba 1", "numba 2") if name in best]
         speed = ""
         if batch == 1:
             speed = f"{moved / one / 1e3:.0f}, {100 * best['triad'] / one:.0f} %"
         print(
-            f"| {dtype}, {width}, {dim}, {batch} | {best['numpy']:.1f} | {best['numba 1']:.1f}, "
-            f"{best['numba 2']:.1f} "
+            f"| {dtype}, {width}, {dim}, {batch} | {best['numpy']:.1f} "
+            f"| {', '.join(f'{t:.1f}' for t in loops) or '—'} "
             f"| {best['scan']:.1f} | {one:.1f} | {best['scan'] / one:.2f} "
-            f"| {best['numpy'] / one:.1f} | {numba / one:.1f} "
-            f"| {best['sixteen'] / one:.1f} "
-            f"| {16 * best['scan'] / best['sixteen']:.2f} | {speed} |",
+            f"| {best['numpy'] / one:.1f} | {f'{min(loops) / one:.1f}' if loops else '—'} "
+            f"| {f'{sixteen / one:.1f}' if sixteen else '—'} "
+            f"| {f'{16 * best["scan"] / sixteen:.2f}' if sixteen else '—'} | {speed} |",
             flush=True,
         )
 
@@ -279,6 +282,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="N = 1000 only, shorter training")
     quick = parser.parse_args().quick
     print(f"{cores()} cores, JAX {jax.__version__} on {jax.default_backend()}")
+    if numba is None:
+        print("numba is missing: pip install numba")
     table([c for c in CELLS if not quick or c[1] <= 1000], repetitions=2)
     main_case(0.4 if quick else 5.0)
 

@@ -43,7 +43,11 @@ def test_docs_have_every_table():
     ("section", "target", "also"),
     [
         ("solver", SolverOptions, {"times", "t_end"}),
-        ("particles", ParticlePlan, {"gamma", "alpha", "beta", "sampling", "noise", "scale"}),
+        (
+            "particles",
+            ParticlePlan,
+            {"gamma", "alpha", "beta", "sampling", "noise", "scale", "bandwidth"},
+        ),
         ("acceptance", Acceptance, {"reference"}),
     ],
 )
