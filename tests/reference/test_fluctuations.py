@@ -281,7 +281,7 @@ def test_births_and_deaths_at_rest():
         gone = np.exp(-2 * rate * t)
         # 2T ∫|∇g|² dμ = 2 k chance e^{-2 rate (t - s)}
         expected = chance * (gone + k / rate * (1 - gone))
-        assert found.covariance(1)[-1, k - 1, k - 1] == pytest.approx(expected, rel=1e-4)
+        assert found.covariance(1)[-1, k - 1, k - 1] == pytest.approx(expected, rel=1e-5)
 
 
 def test_hot_births_and_deaths_against_replicas():
