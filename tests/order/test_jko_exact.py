@@ -49,16 +49,17 @@ def test_quantile_order_for_a_network_that_is_not_convex():
         assert np.all(np.abs(found - order) < 0.1), (name, found)
 
 
-def test_entropic_order():
-    """In τ alone: against the same mesh's limit, by extrapolation from two small steps."""
-    problem = ornstein_uhlenbeck((1.0,), (0.5,))
-    mesh = ddpde.interval(-6, 6, cells=200)
+@pytest.mark.parametrize("dim, cells, last", [(1, 200, 128), (2, 40, 64)])
+def test_entropic_order(dim, cells, last):
+    """In τ alone: differences of steps on one mesh, on a line and in the plane."""
+    problem = ornstein_uhlenbeck((1.0, 0.5)[:dim], (0.5, 0.6)[:dim])
+    mesh = ddpde.box((-6,) * dim, (6,) * dim, cells=(cells,) * dim)
 
     def mean(count):
         run = ddpde.solve(problem, mesh, times=[1.0], method="jko-entropic", dt=1 / count)
         return run.mean()[-1, 0]
 
-    values = [mean(n) for n in (*STEPS, 128)]
+    values = [mean(n) for n in (*STEPS, 128) if n <= last]
     found = slopes(np.abs(np.diff(values)))
     assert np.all(np.abs(found[-2:] - JKO_METHODS["jko-entropic"].order) < 0.1), found
 
