@@ -22,7 +22,7 @@ from ddpde.errors import ProblemError
 from ddpde.flow.diffusion import NeighbourMatrix, Tensor, stiffness_blocks
 from ddpde.flow.transport import Velocity
 from ddpde.problem import Problem, SGDNoise
-from ddpde.problem.schedules import constant
+from ddpde.problem.schedules import at, constant
 from ddpde.space import CellQuadrature, Facets, Space
 from ddpde.space.quadrature import tabulate
 
@@ -115,11 +115,7 @@ class Pace:
         self._schedule, self._solver = schedule, None
         if schedule is constant:
             return
-        try:
-            first = float(schedule(0.0))
-        except ZeroDivisionError:
-            first = np.inf
-        if not 0 < first < np.inf:
+        if not 0 < at(schedule, 0.0) < np.inf:
             raise ProblemError(
                 "noise of covariance Σ needs a schedule that is finite at t = 0",
                 "its factor ξ² could not be followed",

@@ -19,7 +19,7 @@ from ddpde.particles.meanfield import LawPath
 from ddpde.particles.ranks import Ranks
 from ddpde.particles.systems import SGD, Langevin, System
 from ddpde.problem import Problem
-from ddpde.problem.schedules import constant
+from ddpde.problem.schedules import at, constant
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -188,7 +188,7 @@ def _rates(
     if system.integral_rates:
         return integrals(problem.schedule, step_size, first, steps)
     t = [k * step_size for k in range(first, first + steps)]
-    xi = np.array([problem.schedule(s) for s in t], dtype=float)
+    xi = np.array([at(problem.schedule, s) for s in t])
     wrong = ~(np.isfinite(xi) & (xi >= 0))
     if wrong.any():
         j = int(np.argmax(wrong))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
 def constant(t: float) -> float:
     """The schedule ξ = 1."""
     return 1.0
+
+
+def at(schedule: Callable[[float], float], t: float) -> float:
+    """ξ(t), ∞ where Python divides by zero: t^{−1/4} at t = 0."""
+    try:
+        return float(schedule(t))
+    except ZeroDivisionError:
+        return float("inf")
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ def _against_reference(
             for i in np.flatnonzero(np.isclose(run.times, t, rtol=1e-12, atol=1e-14))
         ]
         worst = max(deviations, default=np.nan)
-        detail = f"relative, at {len(deviations)} times of reference.json"
+        times = "time" if len(deviations) == 1 else "times"
+        detail = f"relative, at {len(deviations)} {times} of reference.json"
         checks.append(Check(f"{who}: {name} against reference", worst, tolerance, detail))
     return checks
 
@@ -198,16 +199,22 @@ def _random_limit(case: Case, comparison: Comparison) -> list[Check]:
     return checks
 
 
+def _judged(solutions: Solutions) -> str:
+    """The name of `Trajectory.energy`."""
+    return "risk" if solutions.main.problem.unit is not None else "free energy"
+
+
 def _methods_agree(case: Case, solutions: Solutions) -> Check:
     assert solutions.cross is not None
     first, second = solutions.main.energy(), solutions.cross.energy()
     gap = float(np.max(np.abs(first - second) / np.abs(second)))
     bound = case.acceptance.reference_rtol
-    return Check("both PDE methods agree", gap, bound, "largest relative difference of the risk")
+    detail = f"largest relative difference of the {_judged(solutions)}"
+    return Check("both PDE methods agree", gap, bound, detail)
 
 
 def _other_methods(case: Case, solutions: Solutions) -> list[Check]:
-    what = "risk" if solutions.main.problem.unit is not None else "free energy"
+    what = _judged(solutions)
     return [
         Check(
             method.label,

@@ -128,3 +128,10 @@ SAMPLES = DataSet(np.ones((5, 1)), np.ones(5))
 def test_arrays_of_the_wrong_shape(problem, message, method):
     with pytest.raises(ProblemError, match=message):
         ddpde.solve(problem(), ddpde.interval(-3, 3, cells=10), times=[0.1], method=method, dt=0.05)
+
+
+def test_a_schedule_that_is_infinite_at_first():
+    """The mesh integrates it; a first step of particles would be infinite."""
+    problem = replace(ddpde.problems.erf_teacher(), schedule=lambda t: t**-0.25)
+    with pytest.raises(ProblemError, match="ξ\\(0\\) = inf"):
+        train(problem, 10, replicas=2, step_size=0.01, times=[0.1], seed=0)
