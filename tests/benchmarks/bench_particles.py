@@ -163,14 +163,24 @@ def numba_steps(
 
 
 def ours(
-    task: Problem, width: int, batch: int, dtype: str, steps: int, calls: int, replicas: int = 1
+    task: Problem,
+    width: int,
+    batch: int,
+    dtype: str,
+    steps: int,
+    calls: int,
+    busy: dict[int, float],
+    replicas: int = 1,
 ) -> Iterator[float]:
-    """Seconds a step of all replicas, again and again: the quickest chunk of a training."""
-    while True:
-        clock: list[tuple[float, int]] = []
+    """Seconds a step of all replicas, again and again: the quickest chunk of a training.
 
-        def note(done: int, clock: list[tuple[float, int]] = clock) -> None:
-            clock.append((time.perf_counter(), done))
+    busy: gets the number of processors at work in it, by `replicas`.
+    """
+    while True:
+        clock: list[tuple[float, float, int]] = []
+
+        def note(done: int, clock: list[tuple[float, float, int]] = clock) -> None:
+            clock.append((time.perf_counter(), time.process_time(), done))
 
         train(
             task,
@@ -183,7 +193,11 @@ def ours(
             dtype=dtype,
             progress=note,
         )
-        yield min((t1 - t0) / (k1 - k0) for (t0, k0), (t1, k1) in pairwise(clock))
+        best, busy[replicas] = min(
+            ((t1 - t0) / (k1 - k0), (p1 - p0) / (t1 - t0))
+            for (t0, p0, k0), (t1, p1, k1) in pairwise(clock)
+        )
+        yield best
 
 
 def timed(run: Callable[[], object], steps: int, again: int) -> Iterator[float]:
@@ -218,17 +232,18 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
     """
     print(
         "| dtype, N, d, batch | NumPy | numba, 1 and 2 threads | JAX scan | ours | scan / ours "
-        "| NumPy / ours | numba / ours | 16 replicas / 1 | 16 scans / 16 replicas "
-        "| GB/s, of triad |"
+        "| NumPy / ours | numba / ours | 16 replicas / 1 | processors busy, 1 and 16 "
+        "| 16 scans / 16 replicas | GB/s, of triad |"
     )
-    print("|" + " --- |" * 11)
+    print("|" + " --- |" * 12)
     for dtype, width, dim, batch in cells:
         steps = int(np.clip(3e9 / (width * batch * (dim + 10)), 2, 4096))
         sizes = (width, dim, batch, dtype)
         few = max(1, steps // 20)
+        busy: dict[int, float] = {}
         runs = {
             "scan": timed(scan_steps(*sizes, steps), steps, 4),
-            "ours": ours(problem(dim), width, batch, dtype, steps, 4),
+            "ours": ours(problem(dim), width, batch, dtype, steps, 4, busy),
             "numpy": timed(numpy_steps(*sizes, few), few, 2),
         }
         for threads in (1, 2):
@@ -239,7 +254,7 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
         if batch == 1:
             runs["triad"] = triad(moved)
         if width <= 1000 or batch == 1:
-            runs["sixteen"] = ours(problem(dim), width, batch, dtype, steps, 2, replicas=16)
+            runs["sixteen"] = ours(problem(dim), width, batch, dtype, steps, 2, busy, replicas=16)
         best = dict.fromkeys(runs, np.inf)
         for _ in range(repetitions):
             for name, run in runs.items():
@@ -255,6 +270,7 @@ def table(cells: list[tuple[str, int, int, int]], repetitions: int) -> None:
             f"| {best['scan']:.1f} | {one:.1f} | {best['scan'] / one:.2f} "
             f"| {best['numpy'] / one:.1f} | {f'{min(loops) / one:.1f}' if loops else '—'} "
             f"| {f'{sixteen / one:.1f}' if sixteen else '—'} "
+            f"| {', '.join(f'{p:.2f}' for p in busy.values())} "
             f"| {f'{16 * best["scan"] / sixteen:.2f}' if sixteen else '—'} | {speed} |",
             flush=True,
         )
