@@ -18,6 +18,9 @@ from ddpde.run.system import System
 from ddpde.run.trajectory import Recorder, Trajectory
 
 
+_MUCH = 1e-3  # change of a law after a fixed step, of its largest coefficient, that is said
+
+
 def solve(
     problem: Problem,
     mesh: dmesh.Mesh,
@@ -58,12 +61,21 @@ def solve(
             recorder.close()
     if not finished:
         log.warning("interrupted: kept the %d output times reached", len(recorder.outputs))
+    history = recorder.history()
+    most = history["corrected"].max() if "corrected" in history else 0.0
+    if root and options.dt is not None and most > _MUCH:
+        log.warning(
+            "dt = %g is too long: lest the free energy rise, what steps made of the law was changed "
+            "by up to %.1g of its largest coefficient; take shorter steps",
+            options.dt,
+            most,
+        )
     return Trajectory(
         problem=problem,
         settings=described,
         times=outputs[: len(recorder.outputs)],
         laws=recorder.laws,
-        history=recorder.history(),
+        history=history,
         truncated_mass=system.flow.truncated_mass,
         wall=time.monotonic() - started,
         finished=finished,

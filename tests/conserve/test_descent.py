@@ -121,6 +121,19 @@ def test_a_step_upwards_ends_with_the_last_law(tmp_path):
     assert "last.npz" in str(error.value) and (tmp_path / "laws" / "last.npz").exists()
 
 
+def test_fixed_steps_near_their_limit(caplog):
+    """Longer ones end the run, shorter ones need no mending; between, it is said."""
+    problem, mesh = dawson(), ddpde.interval(-3, 3, cells=32)
+    with pytest.raises(SolverError, match="unstable"):
+        ddpde.solve(problem, mesh, times=[2.0], method="imex4", dt=0.025)
+    fine = ddpde.solve(problem, mesh, times=[2.0], method="imex4", dt=0.00625)
+    assert fine.history["corrected"].max() == 0.0 and not caplog.messages
+    run = ddpde.solve(problem, mesh, times=[2.0], method="imex4", dt=0.0125)
+    assert "too long" in caplog.text
+    never_rises(run)
+    assert abs(run.free_energy()[-1] - fine.free_energy()[-1]) < 1e-3
+
+
 def test_corrected_laws_go_on_to_the_true_rest():
     """Dawson's ordered branch at T = 0.3, on a mesh whose own rest is 1e-4 off."""
     run = ddpde.solve(dawson(), ddpde.interval(-3, 3, cells=24), times=[20.0], degree=3, rtol=1e-5)
