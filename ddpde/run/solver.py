@@ -17,7 +17,6 @@ from ddpde.run.options import SolverOptions
 from ddpde.run.system import System
 from ddpde.run.trajectory import Recorder, Trajectory
 
-
 _MUCH = 1e-3  # change of a law after a fixed step, of its largest coefficient, that is said
 
 
@@ -65,8 +64,8 @@ def solve(
     most = history["corrected"].max() if "corrected" in history else 0.0
     if root and options.dt is not None and most > _MUCH:
         log.warning(
-            "dt = %g is too long: lest the free energy rise, what steps made of the law was changed "
-            "by up to %.1g of its largest coefficient; take shorter steps",
+            "dt = %g is too long: lest the free energy rise, the law was changed by up to "
+            "%.1g of its largest coefficient; take shorter steps",
             options.dt,
             most,
         )
