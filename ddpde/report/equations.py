@@ -155,6 +155,11 @@ def _flow(content: Content, terms: Terms, radial: bool) -> Equation:
 def _edges(content: Content) -> str:
     """The end of the sentence on the PDE: its boundary, its circles, its surface."""
     circles = [name for name, period in zip(content.labels, content.periods, strict=True) if period]
+    if content.signed:
+        last = content.labels[-1]
+        return (
+            f" on two sheets, {last} = ±1: the signed measure is the difference of their densities."
+        )
     if content.on_surface:
         return " on a surface, whose gradient, divergence and Laplacian these are."
     if not circles:

@@ -96,6 +96,12 @@ class Content:
         )
 
     @property
+    def signed(self) -> bool:
+        """Whether the mesh is two sheets, for a signed measure: all its points have last coordinate
+        ±1."""
+        return self.dim > 1 and bool((np.abs(self.laws[0].geometry[..., -1]) == 1.0).all())
+
+    @property
     def closed(self) -> bool:
         """Whether every coordinate is a circle, so that there is no rim."""
         return all(self.periods)

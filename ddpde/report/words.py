@@ -163,7 +163,8 @@ def _unknown(content: Content) -> str:
     names, dim = content.labels, content.case["dimension"]
     if not content.network:
         given = names[0] if len(names) == 1 else f"θ = ({', '.join(names)})"
-        return f"of a law of {given}" + " on a surface" * content.on_surface
+        where = " on two sheets, for a signed measure" if content.signed else " on a surface"
+        return f"of a law of {given}" + where * content.on_surface
     if len(names) > 1:
         return f"of θ = ({', '.join(names)})" if names[0] == "θ₁" else f"of ({', '.join(names)})"
     if dim != content.dim:

@@ -10,7 +10,7 @@ import report_folders
 import ddpde
 from ddpde import report
 from ddpde.errors import DdpdeError
-from ddpde.problem import GivenNoise, PorousMedium
+from ddpde.problem import DensityLaw, GivenNoise, PorousMedium
 from ddpde.report import equations
 from ddpde.report import folder as folder_of
 
@@ -56,6 +56,16 @@ def test_circles(tmp_path):
         initial=ddpde.problems.kuramoto().initial,
     )
     assert "periodic coordinate" in page and "resultant of" in page
+
+
+def test_signed_measures_are_on_no_surface(tmp_path):
+    page, _ = own(
+        tmp_path,
+        mesh=ddpde.signed(ddpde.interval(-4, 5, cells=12)),
+        initial=DensityLaw(2, lambda theta: np.exp(-(theta[:, 0] ** 2)) / np.sqrt(4 * np.pi)),
+        potential=lambda theta: theta[:, 1] * theta[:, 0],
+    )
+    assert "for a signed measure" in page and "θ₂ = ±1" in page and "surface" not in page
 
 
 def test_a_mass_that_changes_has_no_drift(tmp_path):
