@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from jko_iterates import barenblatt, barenblatt_radius, gaussian_std
+from jko_orders import eighth
 
 import ddpde
 from ddpde.flow.vertices import VertexFlow
 from ddpde.problem.catalogue import erf_teacher, ornstein_uhlenbeck
+from ddpde.step.dynamic import DynamicProximal
+from ddpde.step.dynamic_bdf2 import DynamicBdf2
 from ddpde.step.dynamic_newton import DynamicNewton
 from ddpde.step.lagged import LaggedProximal
 
@@ -85,6 +88,16 @@ def test_bdf2_iterates(tau):
     problem, mesh = ornstein_uhlenbeck((0.0,), (0.5,)), ddpde.interval(-3.6, 3.6, cells=240)
     run = dynamic(problem, mesh, tau, 6, round(1 / tau), "jko-dynamic-bdf2")
     assert abs(moments(run.laws[-1])[1] - BDF2_STD[tau]) < 1e-4
+
+
+def test_short_steps_of_bdf2_are_found_in_space():
+    """Beyond the front paths answer anything that falls by (cell)²/τ: not what is carried on."""
+    flow = VertexFlow(eighth(), ddpde.box((0,) * 3, (2.25,) * 3, cells=(8,) * 3))
+    step, ordinary = DynamicBdf2(flow, 3), DynamicProximal(flow, 3)
+    u = step(flow.state.getArray().copy(), 1 / 256)
+    second, first = step(u, 1 / 256), ordinary(u, 1 / 256)
+    assert np.abs(second - first).max() > 1e-4 * u.max()  # else the latter was taken for it
+    assert abs(flow.masses @ second - 1) < 1e-12
 
 
 @pytest.mark.slow
