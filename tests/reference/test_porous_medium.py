@@ -14,7 +14,8 @@ import ddpde
 from ddpde.errors import ProblemError
 from ddpde.problem import Congestion, DensityLaw, GaussianLaw, PorousMedium, Problem
 from ddpde.problem.classics import Barenblatt
-from ddpde.space import l1_distance
+from ddpde.run import SolverOptions
+from ddpde.space import BoxRecipe, l1_distance
 
 BANK = {  # (d, m): radius, second moment and E at t = 1; radius at rest with confinement
     (1, 2): (2.080083823051904, 0.865349742184445, 0.2884499140614817, 1.442249570307408),
@@ -174,14 +175,39 @@ def octant(dim, half, cells, degree, rtol):
     return l1_error(law, lambda x: parts * end(x)), off, law
 
 
+@pytest.mark.parametrize(
+    ("dim", "exponent", "half", "cells", "degree", "rtol"),
+    [(1, 2, 2.4, 24, 3, 1e-5), (1, 3, 2.4, 24, 1, 1e-3), (2, 2, 2.2, 12, 1, 1e-3)],
+)
+def test_error_budget(dim, exponent, half, cells, degree, rtol):
+    """A front limits the order, and not the estimates."""
+    start, end = (Barenblatt(dim, exponent, age) for age in (1.0, 1.5))
+    budget = ddpde.error_budget(
+        Problem("front", DensityLaw(dim, start), internal=PorousMedium(exponent)),
+        BoxRecipe((-half,) * dim, (half,) * dim, (cells,) * dim),
+        options=SolverOptions(degree=degree, rtol=rtol),
+        times=[0.5],
+    )
+    law = budget.main.laws[-1]
+    assert 1 / 3 < l1_error(law, end) / budget.estimate("density")[-1] < 3
+    grown = 1.5 ** (2 / (dim * (exponent - 1) + 2))
+    off = second_moment(law) - BANK[dim, exponent][1] * grown
+    estimate = sum(part[-1].sum() for part in budget.second_moment.values())
+    assert 1 / 3 < off / estimate < 3
+
+
 def test_free_space():
-    """8 cells a side are 16³ on the whole; errors of 4 cells as 6 cells tell them."""
+    """8 cells a side are 16³ on the whole; errors of 4 cells as 6 cells tell them, and as a budget
+    does from 5 cells of degree 2."""
     found = [octant(3, 2.0, cells, 1, 1e-2) for cells in (4, 6, 8)]
     errors, moments, laws = zip(*found, strict=True)
     assert errors[2] < 0.032 and 0 < moments[2] < 0.017
     assert np.log(errors[1] / errors[2]) / np.log(8 / 6) > 1.5
     assert 1 / 3 < errors[0] / l1_distance(laws[0], laws[1]) < 3
     assert 1 / 3 < moments[0] / (moments[0] - moments[1]) < 3
+    _, off, better = octant(3, 2.0, 5, 2, 1e-4)
+    assert errors[0] == pytest.approx(l1_distance(laws[0], better), rel=0.2)
+    assert 1 / 2 < moments[0] / (moments[0] - off) < 2
 
 
 @pytest.mark.slow
