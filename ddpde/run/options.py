@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from dolfinx import mesh as dmesh
@@ -71,8 +73,8 @@ class SolverOptions:
                 raise ProblemError(
                     f"inner_steps = {self.inner_steps}", f"from 1 to {MOST_INNER_STEPS}"
                 )
-        if not 1 <= self.degree <= 12:
-            raise ProblemError(f"degree = {self.degree}", "from 1 to 12")
+        if not (isinstance(self.degree, int | np.integer) and 1 <= self.degree <= 12):
+            raise ProblemError(f"degree = {self.degree}", "an integer from 1 to 12")
         if not 0 < self.rtol < 1:
             raise ProblemError(f"rtol = {self.rtol}", "between 0 and 1")
         if self.dt is not None and not self.dt > 0:
@@ -83,6 +85,17 @@ class SolverOptions:
                 raise ProblemError(f"{name} = {value}", "between 0 and 1")
         if not 1 <= self.adapt_depth <= 12:
             raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 12")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> SolverOptions:
+        """From keywords; ProblemError where one is no option."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise ProblemError(f"{name!r} is no option", f"{hint}one of: {', '.join(known)}")
+        return cls(**settings)
 
     @property
     def jko(self) -> bool:

@@ -40,7 +40,7 @@ def solve(
 
     Raises ProblemError, MeshError (input), SolverError (the computation cannot go on).
     """
-    options = options or SolverOptions(**settings)  # type: ignore[arg-type]
+    options = options or SolverOptions.of(settings)
     outputs, clock = output_times(times, t_end), Clock(problem.schedule)
     stops = clock.s_of(outputs)
     started = time.monotonic()

@@ -112,6 +112,8 @@ def test_problems_that_make_no_sense(change, message):
     ("settings", "message"),
     [
         ({"degree": 0}, "degree"),
+        ({"degree": 2.5}, "an integer"),
+        ({"degre": 2}, "did you mean degree"),
         ({"rtol": -1}, "rtol"),
         ({"method": "euler"}, "method"),
         ({"space": "spectral"}, "space"),
