@@ -31,7 +31,7 @@ from ddpde.particles import (
     risk,
 )
 from ddpde.particles import forces as forces_module
-from ddpde.particles.birth_death import _survivors
+from ddpde.particles.birth_death import _survivors, log_density
 from ddpde.particles.randomness import DATA, GRADIENT_NOISE, draw, minibatches, step_keys
 from ddpde.problem import GaussianInputs, Problem, RidgeUnit, catalogue, tanh
 
@@ -226,6 +226,16 @@ def test_the_population_is_brought_back_to_its_number(copies):
         assert (counts >= copies).all() and (counts[:, copies == 0] == 0).all()
     expected = 4 * copies / total
     np.testing.assert_allclose(counts.mean(axis=0), expected, atol=4 * 0.5 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize("entries", [2**24, 3 * 7 * 2])
+def test_the_density_of_the_cloud_is_smoothed(entries, monkeypatch):
+    monkeypatch.setattr("ddpde.particles.birth_death.ENTRIES", entries)  # 42: three at a time
+    theta, h = RNG.standard_normal((2, 7)), 0.4
+    squares = ((theta[:, :, None] - theta[:, None]) ** 2).sum(axis=0)
+    expected = np.log(np.exp(-squares / (2 * h**2)).sum(axis=1))
+    with backend.precision("float64"):
+        np.testing.assert_allclose(log_density(theta, h), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_regimes_are_the_papers_recursion():
