@@ -57,8 +57,7 @@ def beyond(
     """
     known = within(flow, u)
     ready = known if smooth is None else known & smooth
-    far = smooth is None or bool(np.any(known & ~ringed(flow, ready)))
-    if not flow.comm.allreduce(far, MPI.LOR):
+    if smooth is not None and not _any(flow, known & ~ringed(flow, ready)):
         return start
     ready = ready & ~ringed(flow, ~ready)
     graph = Graph(0.0, flow.problem.internal, _SMALL)
@@ -76,9 +75,19 @@ def beyond(
         density[ring] = np.where(more, moved, density[ring])
         potential[ring] = np.where(more, values[ring, 1] + rise, potential[ring])
         ready |= ring
-        if not flow.comm.allreduce(bool((pressure > 0).any()), MPI.LOR):
+        if not _any(flow, pressure > 0):
             break
     return density, potential
+
+
+def goes_far(flow: VertexFlow, u: np.ndarray, density: np.ndarray) -> bool:
+    """Whether the front of densities (n,) is farther than a vertex beyond that of u (n,)."""
+    return ends(flow) and _any(flow, within(flow, density) & ~ringed(flow, within(flow, u)))
+
+
+def _any(flow: VertexFlow, chosen: np.ndarray) -> bool:
+    """Whether any are, on any rank."""
+    return bool(flow.comm.allreduce(bool(chosen.any()), MPI.LOR))
 
 
 def _continued(

@@ -23,6 +23,7 @@ _LEAST_RATIO, _LEAST_PART = 1.1, 1e-4  # of that factor, and of τ, before it is
 
 _FIRST_BARRIER, _DUALITY_GAP = 1.0, 1e-10  # of a path to a largest density, and its end
 _BEGINNING = 1e-9  # of the largest density: at least that much is everywhere on that path at first
+_YOUNG = 2  # steps: with fewer it is not known how a front goes on
 _LEAST_GUESS = 0.1  # of the density before
 
 
@@ -57,6 +58,7 @@ class LaggedProximal:
     iterations, residual = 0, 0.0
     latest: Found | None = None  # what Newton's method found in the latest step
     _trend: Trend | None = None
+    _steps = 0
 
     def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
         self._flow, self._newton = flow, LaggedNewton(flow, upwind=upwind)
@@ -72,6 +74,7 @@ class LaggedProximal:
         if start is None and trend is not None and trend.ends_at(u, self._flow.comm):
             start = trend.ahead(self._flow, tau)
         self.latest = found = self._found(u, tau, start, frozen)
+        self._steps += 1
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
@@ -88,8 +91,12 @@ class LaggedProximal:
     def _found(self, u: np.ndarray, tau: float, start: Start | None, frozen: bool) -> Found:
         """The step solved: from the start, else from movements easier to find."""
         self.iterations = 0
+        first = start or self._nearest(u, tau)
         with suppress(SolverError):
-            return self._newton_from(start or self._nearest(u, tau), u, tau, frozen=frozen)
+            if not frozen and self._steps < _YOUNG and front.goes_far(self._flow, u, first[0]):
+                easier = self._newton_from(first, u, tau, frozen=True)
+                first = easier.density, easier.potential
+            return self._newton_from(first, u, tau, frozen=frozen)
         if largest_density(self._flow.problem.internal) < np.inf:
             return self._along_a_path(u, tau, frozen)
         if self.latest is not None:
