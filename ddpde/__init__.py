@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ddpde.run.stability import stability
     from ddpde.run.stationary import stationary
     from ddpde.space import (
+        BoxRecipe,
+        FileRecipe,
         Law,
         annulus,
         ball,
@@ -46,6 +48,8 @@ _HOME = {
     "solve": "ddpde.run",
     "stability": "ddpde.run",
     "stationary": "ddpde.run",
+    "BoxRecipe": "ddpde.space",
+    "FileRecipe": "ddpde.space",
     "Law": "ddpde.space",
     "annulus": "ddpde.space",
     "ball": "ddpde.space",
@@ -59,6 +63,8 @@ _HOME = {
 }
 
 __all__ = [
+    "BoxRecipe",
+    "FileRecipe",
     "Law",
     "Problem",
     "SolverOptions",

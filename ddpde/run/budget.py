@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -66,8 +67,11 @@ def error_budget(
     t_end: float | None = None,
     main: Trajectory | None = None,
     comm: MPI.Comm = MPI.COMM_WORLD,
+    **settings: Any,
 ) -> Budget:
     """Errors of the run of `problem` on the recipe's mesh, each by an actual second computation.
+
+    Solver settings are keywords or an `options` object, as those of `solve`.
 
     The second computation is always the better one: its difference is the error of the main run
     up to the companion's own, whatever the order of convergence.
@@ -85,7 +89,13 @@ def error_budget(
     `main`: the run itself, where it exists already. The companions cost six to nine such runs.
     Raises what `solve` raises, and KeyboardInterrupt where a run was interrupted.
     """
-    options = options or SolverOptions()
+    if not isinstance(recipe, Recipe):
+        raise MeshError(
+            f"an error budget on a {type(recipe).__name__}",
+            "its meshes differ from the run's: give ddpde.BoxRecipe(lower, upper, cells) or "
+            "ddpde.FileRecipe(path)",
+        )
+    options = options or SolverOptions.of(settings)
 
     def run(label: str, problem: Problem, recipe: Recipe, options: SolverOptions) -> Trajectory:
         mesh = recipe.build(comm)

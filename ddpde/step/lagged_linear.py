@@ -23,6 +23,7 @@ from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
 from ddpde.flow.vertices import VertexFlow
+from ddpde.step.callbacks import own_errors
 
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 _AMF = 2  # MUMPS's number of an ordering that is quickly found: approximate minimum fill
@@ -244,10 +245,11 @@ class _Direct:
         self._ksp.setOperators(self._matrix)
         self._b.setArray(right)
         try:
-            if extra is None:
-                self._ksp.solve(self._b, self._x)
-            else:
-                self._iterate(extra)
+            with own_errors():
+                if extra is None:
+                    self._ksp.solve(self._b, self._x)
+                else:
+                    self._iterate(extra)
         except PETSc.Error:  # MUMPS gives a hopeless matrix up, and leaves its vectors locked
             self._x, self._b = self._matrix.createVecs()
             self._x.set(np.nan)

@@ -10,6 +10,7 @@ from petsc4py import PETSc
 
 from ddpde.errors import SolverError
 from ddpde.flow import SemiDiscrete
+from ddpde.step.callbacks import own_errors
 from ddpde.step.dense import DenseOutput, blend
 from ddpde.step.implicit import diffusion_rate, set_implicit_part
 from ddpde.step.stepper import OnStep
@@ -109,11 +110,9 @@ class MethodOfLines:
         ts.setTimeStep(_equal(t_end - t, step) if self._adapts_rarely else step)
         ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
         try:
-            ts.solve(self._u)
+            with own_errors():
+                ts.solve(self._u)
         except PETSc.Error as error:
-            # PETSc wraps what was raised in a callback; the user should see the cause itself
-            if error.__cause__ is not None:
-                raise error.__cause__ from None
             raise SolverError(f"PETSc failed at s = {ts.getTime():.6g}: {error}") from error
         if ts.getConvergedReason() < 0:
             raise SolverError(

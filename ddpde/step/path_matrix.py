@@ -15,6 +15,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from ddpde.flow.vertices import VertexFlow
+from ddpde.step.callbacks import own_errors
 
 _METIS = 5
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
@@ -149,7 +150,8 @@ class PathMatrix:
         ksp.getPC().setType("python")
         ksp.getPC().setPythonContext(self)
         self._f = f
-        ksp.solve(self._b, self._x)
+        with own_errors():
+            ksp.solve(self._b, self._x)
         ksp.destroy()
         shell.destroy()
 

@@ -5,7 +5,7 @@ import pytest
 
 import ddpde
 from ddpde.errors import MeshError, ProblemError, SolverError
-from ddpde.problem import DataSet, GaussianLaw, Problem, RidgeUnit, tanh
+from ddpde.problem import DataSet, GaussianLaw, Problem, RidgeUnit, Squared, tanh
 
 
 def problem(potential, **kw):
@@ -158,3 +158,34 @@ def test_a_layer_at_a_wall_that_no_mesh_allowed_resolves(temperature, tmp_path):
         ddpde.solve(problem, mesh, times=[2.0], **settings)
     assert "adapt_depth" in str(caught.value)
     assert (tmp_path / "laws" / "last.npz").exists()
+
+
+class Tiring(Squared):
+    """A loss that fails after so many second derivatives."""
+
+    left = 0
+
+    def second_derivative(self, f, y):
+        self.left -= 1
+        if self.left < 0:
+            raise ZeroDivisionError("the user's own")
+        return super().second_derivative(f, y)
+
+
+@pytest.mark.parametrize("method", ["jko", "jko-dynamic"])
+def test_what_a_loss_raises_within_a_linear_solve_comes_out_as_itself(method):
+    loss = Tiring()
+    x = np.linspace(-1, 1, 8)[:, None]
+    network = problem(
+        None, unit=RidgeUnit(tanh, 1), data=DataSet(x, x[:, 0]), temperature=0.1, loss=loss
+    )
+    for left in (20, 23):  # of one step that takes more than 25
+        loss.left = left
+        with pytest.raises(ZeroDivisionError, match="the user's own"):
+            ddpde.solve(network, ddpde.interval(-3, 3, cells=30), t_end=0.1, dt=0.1, method=method)
+
+
+def test_an_error_budget_asks_for_a_recipe():
+    diffusing = problem(lambda x: (x * x).sum(axis=1), temperature=0.5)
+    with pytest.raises(MeshError, match="BoxRecipe"):
+        ddpde.error_budget(diffusing, ddpde.interval(-3, 3, cells=10), t_end=0.1)
