@@ -119,7 +119,7 @@ def reader(tmp_path):
 def test_the_guide_is_there():
     languages = {name: [block.language for block in SECTIONS[name]] for name in GUIDE}
     assert languages == {
-        "A first example": ["python", "python"],
+        "A first example": ["python", "python", "python"],
         "The command line": ["sh", "sh"],
         "Your own problem": ["python", "toml", "sh", "python"],
     }
