@@ -97,7 +97,8 @@ class CondensedDiffusion:
         out, sides = self._split(u, self._both)
         unknowns = self._facet_values(self._skeleton.sums(sides))
         out -= self._shapes.product(self._skeleton.spread(unknowns), self._coupling)
-        return self._space.divide_by_mass(out)
+        rate = self._space.divide_by_mass(out)
+        return rate - self._mean(rate)  # what rounding made of the total flux, which is zero
 
     def solve(self, shift: float, factor: float, b: np.ndarray) -> np.ndarray:
         old_shift, old_factor = self._current
@@ -124,9 +125,12 @@ class CondensedDiffusion:
         u += self._shapes.product(self._skeleton.spread(unknowns), self._back)
         # K takes no mass, but the error of a solve does; cell by cell the difference is small, and
         # its sum loses no digits
-        lost = (self._integrals * (b / shift - u)).sum()
-        u += sum_over_ranks(self._space.comm, np.array([lost])) / self._volume * self._space.one
-        return u
+        return u + self._mean(b / shift - u)
+
+    def _mean(self, u: np.ndarray) -> np.ndarray:
+        """The mean of u, everywhere."""
+        total = np.array([(self._integrals * u).sum()])
+        return sum_over_ranks(self._space.comm, total) / self._volume * self._space.one
 
     def _factorise(self, shift: float, factor: float) -> None:
         """Blocks through which u = into·b + back·λ, and the system for −λ."""
