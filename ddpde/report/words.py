@@ -144,6 +144,8 @@ def abstract(content: Content) -> str:
 def _simulated(content: Content, span: str) -> str:
     system = content.case["particles"].get("system") or "SGD"
     what = f"networks of {span} units" if content.network else f"systems of {span} particles"
+    if str(system).startswith("Langevin") and not content.case["temperature"]:
+        return f"{what} {_SYSTEMS['GradientFlow']}"
     for name, how in _SYSTEMS.items():
         if str(system).startswith(name):
             return f"{what} {how}"

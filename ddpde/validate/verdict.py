@@ -256,7 +256,7 @@ def against_particles(case: Case, comparison: Comparison) -> list[Check]:
             f"{comparison.deterministic[worst]:.1e}; in units of what chance explains",
         ),
         Check(
-            "step-size bias of SGD",
+            "bias of the step size",
             float(np.max(comparison.step_bias_ratio)),
             1.0,
             f"largest bias over the Monte Carlo half width at N = {comparison.widths[-1]}",
