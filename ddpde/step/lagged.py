@@ -23,7 +23,6 @@ _LEAST_RATIO, _LEAST_PART = 1.1, 1e-4  # of that factor, and of τ, before it is
 
 _FIRST_BARRIER, _DUALITY_GAP = 1.0, 1e-10  # of a path to a largest density, and its end
 _BEGINNING = 1e-9  # of the largest density: at least that much is everywhere on that path at first
-_YOUNG = 2  # steps: with fewer it is not known how a front goes on
 _LEAST_GUESS = 0.1  # of the density before
 
 
@@ -58,7 +57,6 @@ class LaggedProximal:
     iterations, residual = 0, 0.0
     latest: Found | None = None  # what Newton's method found in the latest step
     _trend: Trend | None = None
-    _steps = 0
 
     def __init__(self, flow: VertexFlow, *, upwind: bool = False) -> None:
         self._flow, self._newton = flow, LaggedNewton(flow, upwind=upwind)
@@ -74,7 +72,6 @@ class LaggedProximal:
         if start is None and trend is not None and trend.ends_at(u, self._flow.comm):
             start = trend.ahead(self._flow, tau)
         self.latest = found = self._found(u, tau, start, frozen)
-        self._steps += 1
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
@@ -93,8 +90,8 @@ class LaggedProximal:
         self.iterations = 0
         first = start or self._nearest(u, tau)
         with suppress(SolverError):
-            if not frozen and self._steps < _YOUNG and front.goes_far(self._flow, u, first[0]):
-                easier = self._newton_from(first, u, tau, frozen=True)
+            if not frozen and self._far(u, first, start):
+                easier = self._newton_from(first, u, tau, frozen=True, roughly=True)
                 first = easier.density, easier.potential
             return self._newton_from(first, u, tau, frozen=frozen)
         if largest_density(self._flow.problem.internal) < np.inf:
@@ -105,6 +102,12 @@ class LaggedProximal:
         with suppress(SolverError):
             return self._from_transport(u, tau, frozen)
         return self._by_continuation(u, tau, frozen)
+
+    def _far(self, u: np.ndarray, first: Start, start: Start | None) -> bool:
+        """Whether the front of u went, or without a step before goes, farther than a vertex."""
+        if start is None or self._trend is None:
+            return front.goes_far(self._flow, u, first[0])
+        return front.goes_far(self._flow, self._trend.density - self._trend.change, u)
 
     def _nearest(self, u: np.ndarray, tau: float) -> Start:
         """The old law, beyond its front a moved one; the last step's potential if there was one."""

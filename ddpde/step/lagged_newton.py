@@ -34,6 +34,7 @@ from ddpde.step.mobility import upwinding
 from ddpde.step.monotone import Graph
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
+_ROUGH = 1e-4  # the same, of a start for another movement
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
 _LACK = 1e-13  # mass below zero
 _NOTHING = 1e-30  # of the peak: vertices with less, and nothing around them, stay as they are
@@ -93,12 +94,14 @@ class LaggedNewton:
         upwind: bool = False,
         cold: bool = False,
         frozen: bool = False,
+        roughly: bool = False,
         barrier: float = 0.0,
     ) -> Found:
         """The movement from densities μ (n,) with step τ, from a first guess of (ρ, φ).
 
         `upwind`: with upwind mobilities everywhere, whatever μ is. `cold`: without entropy, and in
         the field of μ, that is F' does not change with ρ. `frozen`: with a norm that is not varied.
+        `roughly`: no better than for a first guess, where densities may be below 0.
         `barrier`: the weight of a barrier that stands for the largest density.
         Raises SolverError where Newton's method does not converge.
         """
@@ -131,8 +134,10 @@ class LaggedNewton:
             needed = ringed(flow, np.maximum(np.abs(density), mu) > _NOTHING * peak)
             off = np.abs(at.moved).sum() + (m * gap)[needed].sum()
             residual = float(sum_over_ranks(flow.comm, np.array([off]))[0])
-            if residual <= (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE:
-                drained = self._drained(density, weights) if temperature == 0 else None
+            allowed = (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE
+            if residual <= (_ROUGH if roughly else allowed):
+                cold_end = temperature == 0 and not roughly
+                drained = self._drained(density, weights) if cold_end else None
                 if drained is None:
                     carried = tau * at.mobility * at.jump
                     return Found(density, phi, carried, iteration, residual)

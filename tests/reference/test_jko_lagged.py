@@ -88,6 +88,13 @@ def test_newton_iterations_do_not_grow_with_what_a_front_passes():
     assert counts[-1] <= counts[0] + 2
 
 
+def test_newton_iterations_where_a_front_goes_over_vertices():
+    """The first three steps go over one or two; begun with the norm varied they took up to 9."""
+    mesh = ddpde.box((-2.4, -2.4), (2.4, 2.4), cells=(128, 128), cell="quadrilateral")
+    run = ddpde.solve(porous_medium(2), mesh, times=[0.3], method="jko", dt=0.1)
+    assert run.history["iterations"].max() <= 8
+
+
 @pytest.mark.parametrize("temperature", (0.0, 0.1))
 def test_a_network_against_the_method_of_lines(temperature):
     problem = erf_teacher(temperature, ridge=0.1)
