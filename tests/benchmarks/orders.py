@@ -48,14 +48,14 @@ STUDIES = {
         3: (8, 10, 12, 16),
         4: (4, 6, 8, 10),
         5: (8, 10, 12, 16),
-        6: (4, 6, 8, 10),
+        6: (6, 8, 10, 12),
     },
     "tetrahedron": {
         1: (6, 8, 12, 16),
         2: (6, 8, 10, 12),
         3: (4, 6, 8, 10),
         4: (4, 6, 8, 10),
-        5: (4, 5, 6, 8),
+        5: (5, 6, 7, 8),
         6: (3, 4, 5, 6),
     },
 }
@@ -66,8 +66,8 @@ def setting(cell: str, degree: int) -> tuple[float, float, float]:
     """Time, rtol, and how sharp the law is at first."""
     sharpness = SHARP.get((cell, degree), 0.0)
     if cell in ("hexahedron", "tetrahedron"):
-        t = 0.1 if cell == "tetrahedron" and degree > 2 else 0.3
-        return t, {1: 1e-7, 2: 1e-7, 3: 1e-8, 4: 1e-9}.get(degree, 1e-10), sharpness
+        rtol = {1: 1e-7, 2: 1e-7, 3: 1e-8, 4: 1e-8}.get(degree, 1e-10)
+        return 0.3 if degree < 4 else 0.1, rtol, sharpness
     rtol = 1e-12 if cell == "interval" else 1e-11 if degree > 4 else 1e-9
     return 0.25 if sharpness else 1.0 if cell == "interval" else 0.5, rtol, sharpness
 
