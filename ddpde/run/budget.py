@@ -89,7 +89,7 @@ def error_budget(
     `main`: the run itself, where it exists already. The companions cost six to nine such runs.
     Raises what `solve` raises, and KeyboardInterrupt where a run was interrupted.
     """
-    if not isinstance(recipe, Recipe):
+    if not hasattr(recipe, "build"):
         raise MeshError(
             f"an error budget on a {type(recipe).__name__}",
             "its meshes differ from the run's: give ddpde.BoxRecipe(lower, upper, cells) or "
