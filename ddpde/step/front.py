@@ -81,8 +81,11 @@ def beyond(
 
 
 def goes_far(flow: VertexFlow, u: np.ndarray, density: np.ndarray) -> bool:
-    """Whether the front of densities (n,) is farther than a vertex beyond that of u (n,)."""
-    return ends(flow) and _any(flow, within(flow, density) & ~ringed(flow, within(flow, u)))
+    """Whether the front of densities (n,) is farther than two vertices beyond that of u (n,)."""
+    if not ends(flow):
+        return False
+    near = ringed(flow, ringed(flow, within(flow, u)))
+    return _any(flow, within(flow, density) & ~near)
 
 
 def _any(flow: VertexFlow, chosen: np.ndarray) -> bool:

@@ -104,7 +104,7 @@ class LaggedProximal:
         return self._by_continuation(u, tau, frozen)
 
     def _far(self, u: np.ndarray, first: Start, start: Start | None) -> bool:
-        """Whether the front of u went, or without a step before goes, farther than a vertex."""
+        """Whether the front of u went, or without a step before goes, farther than two vertices."""
         if start is None or self._trend is None:
             return front.goes_far(self._flow, u, first[0])
         return front.goes_far(self._flow, self._trend.density - self._trend.change, u)
