@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 
 class CaseSection(Section):
-    title: str = optional()
+    title: str = optional(min_length=1)
     name: str = optional(pattern=r"^\w[\w.-]*$")
     problem: Table = optional()
     mesh: Table = optional()

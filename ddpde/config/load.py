@@ -43,8 +43,8 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
     problem = read_problem(reader, file.problem)
     mesh = read_mesh(reader, file.mesh, problem)
     options, times = read_solver(reader, file.solver, problem)
-    cross_check = read_cross_check(reader, file.cross_check, mesh, problem)
-    methods = read_methods(reader, file.methods, mesh, problem)
+    cross_check = read_cross_check(reader, file.cross_check, mesh, problem, times)
+    methods = read_methods(reader, file.methods, mesh, problem, times)
     listed = file.solver is not None and "times" in file.solver
     others = [cross_check.options] if cross_check is not None else []
     fixed = any(o.space == "eulerian" for o in [options, *others])

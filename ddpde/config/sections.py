@@ -25,6 +25,7 @@ from ddpde.errors import ProblemError
 from ddpde.problem import Problem
 from ddpde.run import SolverOptions
 from ddpde.run.clock import output_times
+from ddpde.run.options import MOST_STEPS
 from ddpde.space import BoxRecipe, FileRecipe, Recipe
 from ddpde.step import JKO_METHODS, METHODS
 from ddpde.validate.case import Acceptance, CrossCheck, OtherMethod
@@ -46,7 +47,6 @@ def read_solver(
     if table is None:
         return SolverOptions(), []
     section = reader.read(SolverSection, table, "solver")
-    _fits(reader, section, "solver", problem)
     if "times" not in table and "t_end" not in table:
         reader.say("solver.times", "missing; give times = [...] or t_end = ...")
     if "times" in table and "t_end" in table:
@@ -61,22 +61,32 @@ def read_solver(
             outputs = output_times(times, t_end).tolist()
         except ProblemError:  # so small that eleven times cannot be told apart
             reader.say("solver.t_end", f"{t_end} is too small")
+    _fits(reader, section, "solver", problem, outputs)
     return _options(reader, section), outputs
 
 
 def read_cross_check(
-    reader: Reader, table: Table | None, main: Recipe | None, problem: Problem | None
+    reader: Reader,
+    table: Table | None,
+    main: Recipe | None,
+    problem: Problem | None,
+    times: Sequence[float],
 ) -> CrossCheck | None:
     """[cross_check]: on the main mesh where it names none."""
     if table is None:
         return None
     section = reader.read(CrossCheckSection, table, "cross_check")
+    _fits(reader, section, "cross_check", problem, times)
     mesh = _own_mesh(reader, section, table, "cross_check", main, problem)
     return CrossCheck(mesh, _options(reader, section)) if mesh is not None else None
 
 
 def read_methods(
-    reader: Reader, entries: list[Table] | None, main: Recipe | None, problem: Problem | None
+    reader: Reader,
+    entries: list[Table] | None,
+    main: Recipe | None,
+    problem: Problem | None,
+    times: Sequence[float],
 ) -> tuple[OtherMethod, ...]:
     """[[methods]]: each on the main mesh where it names none."""
     found = []
@@ -84,6 +94,7 @@ def read_methods(
         path = f"methods[{j}]"
         section = reader.read(MethodsSection, table, path)
         reader.need(table, path, "label", "tolerance")
+        _fits(reader, section, path, problem, times)
         mesh = _own_mesh(reader, section, table, path, main, problem)
         if not reader.problems and mesh is not None:
             found.append(
@@ -103,8 +114,7 @@ def _own_mesh(
     main: Recipe | None,
     problem: Problem | None,
 ) -> Recipe | None:
-    """The mesh of a second discretisation, or the main one; reports options that do not fit."""
-    _fits(reader, section, path, problem)
+    """The mesh of a second discretisation, or the main one."""
     if any(name in table for name in MeshSection.model_fields):
         return _recipe(reader, section, table, path, problem)
     return main
@@ -129,8 +139,19 @@ def _options(reader: Reader, section: OptionsSection) -> SolverOptions:
     return SolverOptions(**section.model_dump(exclude_unset=True, include=fields))
 
 
-def _fits(reader: Reader, section: OptionsSection, path: str, problem: Problem | None) -> None:
-    """Space and method against the problem's diffusion."""
+def _fits(
+    reader: Reader,
+    section: OptionsSection,
+    path: str,
+    problem: Problem | None,
+    times: Sequence[float],
+) -> None:
+    """Options against each other, the output times and the problem's diffusion."""
+    if section.adapt_depth is not None and section.adapt is None:
+        reader.say(f"{path}.adapt_depth", "goes with adapt")
+    if section.dt is not None and times and not times[-1] < MOST_STEPS * section.dt:
+        what = f"{section.dt:g} needs more than 2**30 steps to t = {times[-1]:g}"
+        reader.say(f"{path}.dt", what)
     if problem is None:
         return
     diffuses, why = problem.diffuses, f"the problem's temperature is {problem.temperature:g}"

@@ -21,6 +21,7 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
 }
 
 MOST_INNER_STEPS = 1000
+MOST_STEPS = 2**30  # of a run; a smaller dt is a slip of the keyboard
 
 _FEATURE_TOLERANCES = (1e-10, 1e-6)  # least and greatest
 
@@ -96,6 +97,13 @@ class SolverOptions:
                 hint = f"did you mean {near[0]}? " if near else ""
                 raise ProblemError(f"{name!r} is no option", f"{hint}one of: {', '.join(known)}")
         return cls(**settings)
+
+    def check_steps(self, end: float) -> None:
+        """ProblemError where steps of `dt` do not get to the time `end`."""
+        if self.dt is not None and not end < MOST_STEPS * self.dt:
+            raise ProblemError(
+                f"dt = {self.dt:g}: more than 2**30 steps to t = {end:g}", "take longer steps"
+            )
 
     @property
     def jko(self) -> bool:

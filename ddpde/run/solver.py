@@ -43,6 +43,7 @@ def solve(
     options = options or SolverOptions.of(settings)
     outputs, clock = output_times(times, t_end), Clock(problem.schedule)
     stops = clock.s_of(outputs)
+    options.check_steps(float(stops[-1]))
     started = time.monotonic()
     system = System(problem, mesh, options)
     described = system.settings()

@@ -69,6 +69,7 @@ def test_mesh_file_beside_the_case(tmp_path):
     [
         ({"title": 3}, "title: 3 is not a string"),
         ({"title": None}, "title: missing"),
+        ({"title": ""}, "title: "),
         ({"name": "../up"}, 'name: "../up" is not a name of letters'),
         ({"mesh": None}, "mesh: missing"),
         ({"mesh": 7}, "mesh: 7 is not a table"),
@@ -106,6 +107,8 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"solver": {"method": "imex4"}}, "temperature is 0; accepted: auto, rk3, rk5, rk8"),
         ({"solver": {"adapt": 2}}, "solver.adapt: 2 is not < 1"),
         ({"solver": {"adapt_depth": 13}}, "solver.adapt_depth: 13 is not <= 12"),
+        ({"solver": {"adapt_depth": 3}}, "solver.adapt_depth: goes with adapt"),
+        ({"cross_check": {"dt": 1e-17}}, "cross_check.dt: 1e-17 needs more than 2**30 steps to"),
         ({"solver": {"inner_steps": 3}}, 'solver.inner_steps: goes with method = "jko-dynamic"'),
         ({"solver": {"inner_steps": 0}}, "solver.inner_steps: 0 is not >= 1"),
         ({"solver": {"grow": 0}}, "solver.grow: 0 is not > 0"),
