@@ -19,6 +19,8 @@ _TINY_MASS = 1e-3  # of the initial law outside the mesh: more is refused
 
 def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
     """Dimension and range of the mesh against the problem's coordinates; MeshError."""
+    if not isinstance(mesh, dmesh.Mesh):
+        raise MeshError(f"{mesh!r} is no mesh", "a recipe's build() makes one, as does ddpde.box")
     if mesh.geometry.dim != problem.mesh_dim:
         raise MeshError(
             f"a {mesh.geometry.dim}D mesh for a problem with {problem.mesh_dim} "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 from scipy.integrate import IntegrationWarning, quad
@@ -23,12 +24,17 @@ def output_times(times: Sequence[float] | None, t_end: float | None) -> np.ndarr
     if (times is None) == (t_end is None):
         raise ProblemError("output times are not determined", "give either times or t_end")
     if times is None:
-        times = list(np.linspace(0.0, float(t_end), 11))  # type: ignore[arg-type]
-    wanted = np.asarray(times, dtype=float)
+        if not (isinstance(t_end, Real) and 0 < t_end < np.inf):
+            raise ProblemError(f"t_end = {t_end!r}", "give a finite time > 0")
+        times = np.linspace(0.0, float(t_end), 11).tolist()
+    try:
+        wanted = np.asarray(times, dtype=float)
+    except (TypeError, ValueError):
+        wanted = np.empty(0)
     if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all() or wanted.min() < 0:
-        raise ProblemError(f"times = {list(times)}", "give finite times >= 0")
+        raise ProblemError(f"times = {times!r}", "give a list of finite times >= 0")
     if np.any(np.diff(wanted) <= 0):
-        raise ProblemError(f"times = {list(times)}", "they must increase")
+        raise ProblemError(f"times = {times!r}", "they must increase")
     return wanted if wanted[0] == 0.0 else np.concatenate([[0.0], wanted])
 
 

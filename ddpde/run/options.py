@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,22 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
 
 MOST_INNER_STEPS = 1000
 MOST_STEPS = 2**30  # of a run; a smaller dt is a slip of the keyboard
+
+_PART = (Real, lambda x: 0 < x < 1, "between 0 and 1")
+_NUMBERS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
+    "degree": (Integral, lambda n: 1 <= n <= 12, "an integer from 1 to 12"),
+    "rtol": _PART,
+    "dt": (Real, lambda x: x > 0, "a positive step"),
+    "inner_steps": (
+        *(Integral, lambda n: 1 <= n <= MOST_INNER_STEPS),
+        f"an integer from 1 to {MOST_INNER_STEPS}",
+    ),
+    "adapt": _PART,
+    "adapt_depth": (Integral, lambda n: 1 <= n <= 12, "an integer from 1 to 12"),
+    "grow": _PART,
+    "steady": _PART,
+}
+_OPTIONAL = ("dt", "inner_steps", "adapt", "grow", "steady")
 
 _FEATURE_TOLERANCES = (1e-10, 1e-6)  # least and greatest
 
@@ -53,6 +70,7 @@ class SolverOptions:
     steady: float | None = None
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         if self.space not in SPACES:
             raise ProblemError(f"space = {self.space!r}", f"one of: {', '.join(SPACES)}")
         known = ("auto", *METHODS, *JKO_METHODS)
@@ -65,27 +83,20 @@ class SolverOptions:
                 f"method = {self.method!r} holds the law in its own way",
                 "leave out space, adapt and grow",
             )
-        if self.inner_steps is not None:
-            if not (self.jko and JKO_METHODS[self.method].has_inner_steps):
-                raise ProblemError(
-                    f"method = {self.method!r} has no inner_steps", 'use method = "jko-dynamic"'
-                )
-            if not 1 <= self.inner_steps <= MOST_INNER_STEPS:
-                raise ProblemError(
-                    f"inner_steps = {self.inner_steps}", f"from 1 to {MOST_INNER_STEPS}"
-                )
-        if not (isinstance(self.degree, int | np.integer) and 1 <= self.degree <= 12):
-            raise ProblemError(f"degree = {self.degree}", "an integer from 1 to 12")
-        if not 0 < self.rtol < 1:
-            raise ProblemError(f"rtol = {self.rtol}", "between 0 and 1")
-        if self.dt is not None and not self.dt > 0:
-            raise ProblemError(f"dt = {self.dt}", "a positive step")
-        for name in ("adapt", "grow", "steady"):
+        if self.inner_steps is not None and not (
+            self.jko and JKO_METHODS[self.method].has_inner_steps
+        ):
+            raise ProblemError(
+                f"method = {self.method!r} has no inner_steps", 'use method = "jko-dynamic"'
+            )
+
+    def _check_numbers(self) -> None:
+        for name, (kind, fits, wanted) in _NUMBERS.items():
             value = getattr(self, name)
-            if value is not None and not 0 < value < 1:
-                raise ProblemError(f"{name} = {value}", "between 0 and 1")
-        if not 1 <= self.adapt_depth <= 12:
-            raise ProblemError(f"adapt_depth = {self.adapt_depth}", "from 1 to 12")
+            if value is None and name in _OPTIONAL:
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+                raise ProblemError(f"{name} = {value!r}", wanted)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> SolverOptions:

@@ -9,7 +9,7 @@ from pathlib import Path
 from dolfinx import mesh as dmesh
 
 from ddpde.comm import interruptible, log, progress
-from ddpde.errors import SolverError
+from ddpde.errors import ProblemError, SolverError
 from ddpde.problem import Problem
 from ddpde.run.clock import Clock, output_times
 from ddpde.run.loop import Loop
@@ -40,6 +40,8 @@ def solve(
 
     Raises ProblemError, MeshError (input), SolverError (the computation cannot go on).
     """
+    if not isinstance(problem, Problem):
+        raise ProblemError(f"problem = {problem!r}", "a ddpde.Problem; ddpde.problems has some")
     options = options or SolverOptions.of(settings)
     outputs, clock = output_times(times, t_end), Clock(problem.schedule)
     stops = clock.s_of(outputs)

@@ -12,6 +12,7 @@ from petsc4py import PETSc
 
 from ddpde.errors import ProblemError
 from ddpde.flow import EulerianFlow, SemiDiscrete
+from ddpde.flow.checks import check_mesh
 from ddpde.problem import Problem
 from ddpde.run.adaptation import Adaptation
 from ddpde.run.options import SPACES, SolverOptions
@@ -29,6 +30,7 @@ class System:
     """
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, options: SolverOptions) -> None:
+        check_mesh(problem, mesh)
         _must_fit(problem, options)
         self._problem, self._options = problem, options
         self._adaptation = _adaptation(problem, mesh, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -185,5 +186,5 @@ def _check_box(lower: Sequence[float], upper: Sequence[float], cells: Sequence[i
     for j, (low, high, count) in enumerate(zip(lower, upper, cells, strict=True)):
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
             raise MeshError(f"direction {j}: [{low}, {high}] is no interval", "need lower < upper")
-        if count < 1:
-            raise MeshError(f"direction {j}: cells = {count}", "need at least one cell")
+        if not (isinstance(count, Integral) and count >= 1):
+            raise MeshError(f"direction {j}: cells = {count}", "need a whole number of cells")
