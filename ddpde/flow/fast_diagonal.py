@@ -47,8 +47,8 @@ class TensorDiffusion:
     def __init__(self, grid: TensorGrid) -> None:
         self._slabs = Slabs(grid)
         self._lines = [
-            _modes(line, periodic, grid.degree, grid.cells.ndim)
-            for line, periodic in zip(grid.lines, grid.periodic, strict=True)
+            _modes(grid.lines[j], grid.periodic[j], grid.degree, grid.cells.ndim)
+            for j in self._slabs.axes
         ]
         values = [line.values for line in self._lines]
         values[0] = values[0][self._slabs.rows]

@@ -1,8 +1,8 @@
 """A tensor grid's coefficients as one array, of which every rank holds a slab.
 
-What works along whole lines needs all of a line on one rank. Slabs are cut across the second
-direction, so that lines of the first are whole; `turn` cuts the first one instead, and lines of all
-others are whole. Whole cells travel between the mesh's partition and the slabs.
+What works along whole lines needs all of a line on one rank. Slabs are cut across one direction, so
+that lines of the others are whole; `turn` cuts another one instead. Whole cells travel between the
+mesh's partition and the slabs: fewest where both are cut across the same direction.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ddpde.space.tensor import TensorGrid
 
 
 class Slabs:
-    """Arrays (n_1 (p+1), share of n_2 (p+1), n_3 (p+1), …); in 1D the first rank has all."""
+    """Arrays (n_1 (p+1), share of n_2 (p+1), n_3 (p+1), …); in 1D the first rank has all.
+
+    axes: the grid's directions in the order of the arrays', the one that is cut second.
+    """
 
     def __init__(self, grid: TensorGrid) -> None:
         self._comm, self._order, self._dim = grid.comm, grid.degree + 1, grid.cells.ndim
-        cells = grid.cells if self._dim > 1 else grid.cells[:, None]
-        shares = np.array_split(np.arange(cells.shape[1]), self._comm.size)
-        owner = np.repeat(np.arange(self._comm.size), [len(share) for share in shares])
-        slab_of = np.empty(cells.size, dtype=int)
-        slab_of[cells] = owner[np.arange(cells.shape[1]).reshape(1, -1, *(1,) * (cells.ndim - 2))]
+        starts = self._comm.allgather(grid.mine.start)
+        self.axes, cells, shares, slab_of = _least_travel(grid, starts)
         whither = slab_of[grid.mine]
         self._leaving = np.argsort(whither, kind="stable")
         nd = self._order**self._dim
@@ -29,7 +29,6 @@ class Slabs:
         slab = cells[:, shares[self._comm.rank]]
         arriving = np.sort(slab, axis=None)  # ranks number their cells one after the other
         self._shape, self._places = slab.shape, np.searchsorted(arriving, slab.ravel())
-        starts = self._comm.allgather(grid.mine.start)
         self._received = nd * np.diff(np.searchsorted(arriving, [*starts, cells.size]))
         length = cells.shape[0] * self._order
         self._rows = [len(part) for part in np.array_split(np.arange(length), self._comm.size)]
@@ -49,7 +48,7 @@ class Slabs:
         blocks = rows[self._places].reshape(*self._shape, *(k,) * d)
         if d == 1:
             return blocks.transpose(0, 2, 1).reshape(self._shape[0] * k, self._shape[1])
-        mixed = blocks.transpose([axis for j in range(d) for axis in (j, d + j)])
+        mixed = blocks.transpose([axis for j in range(d) for axis in (j, d + self.axes[j])])
         return mixed.reshape([n * k for n in self._shape])
 
     def collect(self, array: np.ndarray) -> np.ndarray:
@@ -60,7 +59,8 @@ class Slabs:
             blocks = array.reshape(self._shape[0], k, self._shape[1]).transpose(0, 2, 1)
         else:
             mixed = array.reshape([size for n in self._shape for size in (n, k)])
-            blocks = mixed.transpose([*range(0, 2 * d, 2), *range(1, 2 * d, 2)])
+            inside = [2 * self.axes.index(j) + 1 for j in range(d)]
+            blocks = mixed.transpose([*range(0, 2 * d, 2), *inside])
         rows[self._places] = blocks.reshape(rows.shape)
         out = np.empty((len(self._leaving), k**d))
         out[self._leaving] = self._exchange(rows, self._received, self._sent).reshape(out.shape)
@@ -100,3 +100,24 @@ class Slabs:
         out = np.empty(received.sum())
         self._comm.Alltoallv([np.ascontiguousarray(array), sent], [out, received])
         return out
+
+
+def _least_travel(
+    grid: TensorGrid, starts: list[int]
+) -> tuple[tuple[int, ...], np.ndarray, list[np.ndarray], np.ndarray]:
+    """The directions (d,), the one to cut second, cells so transposed, the cut one's shares of all
+    ranks, and the rank (n_cells,) of the slab of each cell; ranks' first cells are `starts`."""
+    d, ranks = grid.cells.ndim, np.arange(grid.comm.size)
+    owner = np.repeat(ranks, np.diff([*starts, grid.cells.size]))
+    best = None
+    for cut in range(d):
+        axes = tuple(np.insert(np.delete(np.arange(d), cut), min(1, d - 1), cut).tolist())
+        cells = grid.cells.transpose(axes) if d > 1 else grid.cells[:, None]
+        shares = np.array_split(np.arange(cells.shape[1]), len(ranks))
+        slab_of = np.empty(cells.size, dtype=int)
+        slab_of[np.moveaxis(cells, 1, -1)] = np.repeat(ranks, [len(share) for share in shares])
+        stay = np.count_nonzero(slab_of == owner)
+        if best is None or stay > best[0]:
+            best = stay, (axes, cells, shares, slab_of)
+    assert best is not None
+    return best[1]
