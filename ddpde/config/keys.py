@@ -18,6 +18,7 @@ CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
 Table = dict[str, Any]
 Count = Annotated[int, Field(ge=1, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
+Part = Annotated[float, Field(gt=0, lt=1)]  # a relative error of 1 allows anything
 Times = tuple[Annotated[float, Field(ge=0)], ...]
 # in one dimension 3 may stand for [3]
 Scalar = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else (v,))
@@ -67,10 +68,10 @@ class OptionsSection(Section):
     rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
     inner_steps: int = optional(ge=1, le=MOST_INNER_STEPS)
-    adapt: float = optional(gt=0, lt=1)
+    adapt: Part = optional()
     adapt_depth: int = optional(ge=1, le=12)
-    grow: float = optional(gt=0, lt=1)
-    steady: float = optional(gt=0, lt=1)
+    grow: Part = optional()
+    steady: Part = optional()
 
 
 class SolverSection(OptionsSection):
@@ -86,7 +87,7 @@ class MethodsSection(CrossCheckSection):
     """An entry of [[methods]]."""
 
     label: str = optional(min_length=1)
-    tolerance: Positive = optional()
+    tolerance: Part = optional()
 
 
 class ParticlesSection(Section):
@@ -112,9 +113,9 @@ class ParticlesSection(Section):
 
 class AcceptanceSection(Section):
     reference: str = optional()
-    reference_rtol: Positive = optional()
-    cross_check_rtol: Positive = optional()
-    level: float = optional(gt=0, lt=1)
+    reference_rtol: Part = optional()
+    cross_check_rtol: Part = optional()
+    level: float = optional(ge=1e-9, lt=1)
     w1_over_floor: Positive = optional()
     w1_tolerance: float = optional(ge=0)
     limit: Literal["law", "random"] = optional()

@@ -128,6 +128,8 @@ def read_acceptance(
     reference = None
     if section.reference is not None:
         reference = _reference(reader, section.reference, times)
+    elif "reference" not in (table or {}) and section.cross_check_rtol is not None:
+        reader.say("acceptance.cross_check_rtol", "goes with acceptance.reference")
     accepted = section.model_dump(exclude_unset=True, exclude={"reference"})
     return Acceptance(**accepted), reference
 

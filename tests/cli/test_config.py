@@ -135,6 +135,12 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"particles": {"widths": None}}, "particles.widths: missing"),
         ({"cross_check": {"tims": 1}}, "cross_check.tims: unknown key"),
         ({"cross_check": {"upper": None}}, "cross_check.upper: missing"),
+        ({"acceptance": {"level": 1e-300}}, "acceptance.level: 1e-300 is not >= 1e-09"),
+        ({"acceptance": {"reference_rtol": 2.0}}, "acceptance.reference_rtol: 2.0 is not < 1"),
+        (
+            {"acceptance": {"reference": None, "cross_check_rtol": 0.1}},
+            "acceptance.cross_check_rtol: goes with acceptance.reference",
+        ),
         ({"acceptance": {"level": 1}}, "acceptance.level: 1 is not < 1"),
         ({"acceptance": {"reference": "no.json"}}, 'acceptance.reference: "no.json": No such file'),
     ],
