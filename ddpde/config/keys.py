@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ddpde.run.options import MOST_INNER_STEPS, SPACES
+from ddpde.run.options import LEAST_ADAPT, MOST_INNER_STEPS, SPACES
 from ddpde.step import JKO_METHODS, METHODS
 
 CELLS = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
@@ -68,7 +68,7 @@ class OptionsSection(Section):
     rtol: float = optional(ge=1e-14, lt=1)  # rounding is 1e-16
     dt: Positive = optional()
     inner_steps: int = optional(ge=1, le=MOST_INNER_STEPS)
-    adapt: Part = optional()
+    adapt: float = optional(ge=LEAST_ADAPT, lt=1)
     adapt_depth: int = optional(ge=1, le=12)
     grow: Part = optional()
     steady: Part = optional()

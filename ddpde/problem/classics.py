@@ -48,7 +48,7 @@ class _Well:
 
 @dataclass(frozen=True)
 class Attraction:
-    """strength/2 · (x − x')² (n, m): problems of equal strength share its features."""
+    """½ · strength · (x − x')² (n, m): problems of equal strength share its features."""
 
     strength: float
 

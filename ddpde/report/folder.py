@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from ddpde.problem.catalogue import CATALOGUE
 from ddpde.space import Law
 
 Summary = dict[str, Any]
+USED = "case.used.toml"  # the case file, as it was when the run began
 _REMEDY = "give the folder that `ddpde validate` or `ddpde run` wrote"
 
 
@@ -47,7 +49,16 @@ class Content:
         if self.summary is not None:
             return self.run["terms"] | self.summary["case"]
         named = {"problem": self.run["problem"], "parameters": self.run["parameters"]}
-        return self.run["terms"] | named
+        return self.run["terms"] | named | self.used
+
+    @cached_property
+    def used(self) -> Summary:
+        """Title and name that the case file gave, as far as the folder has it."""
+        try:
+            used = tomllib.loads((self.folder / USED).read_text("utf-8"))
+        except (OSError, ValueError):  # of a run that had no file
+            return {}
+        return {key: used[key] for key in ("title", "name") if isinstance(used.get(key), str)}
 
     @property
     def comparison(self) -> Summary | None:

@@ -54,7 +54,7 @@ def write_index(
         .render(
             entries=sorted(entries, key=lambda e: e not in failed),
             passed=not failed,
-            count=f"all {counted(len(judged), 'validation')} passed"
+            count=f"{'all ' * (len(judged) > 1)}{counted(len(judged), 'validation')} passed"
             if not failed
             else f"{len(failed)} of {len(judged)} failed",
             version=ddpde.__version__,

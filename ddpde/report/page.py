@@ -13,7 +13,7 @@ from ddpde.errors import DdpdeError
 from ddpde.report import words
 from ddpde.report.equations import equations
 from ddpde.report.figures import figures
-from ddpde.report.folder import Content, read
+from ddpde.report.folder import USED, Content, read
 from ddpde.report.numerals import MISSING, counted, known, proper, short, sig, tied
 from ddpde.report.settings import groups
 from ddpde.report.tables import tables
@@ -113,7 +113,8 @@ def _repeat(content: Content) -> dict[str, Any]:
     """Command, and versions as text; a plain run does not record them."""
     summary = content.summary
     if summary is None:
-        return {"command": "ddpde run case.toml", "versions": [], "rows": []}
+        command = f"ddpde run {USED}" if content.used else "ddpde.solve(problem, mesh, …)"
+        return {"command": command, "versions": [], "rows": []}
     environment = summary["environment"]
     command = environment["command"]
     if not command.startswith("ddpde validate"):

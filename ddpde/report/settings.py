@@ -17,6 +17,7 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
     if summary is None:
         rim = content.history["boundary_mass"].max()
         rows = _discretisation(content.run)
+        rows.insert(3, _extent(content))
         rows += [
             ("Steps taken", grouped(len(content.history["t"]) - 1)),
         ]
@@ -26,7 +27,9 @@ def groups(content: Content) -> list[tuple[str, Rows]]:
         rows += [("Largest mass at the rim", sig(rim, 2))] * (not content.closed)
         return [("Solution of the PDE", rows)]
     terms = content.run["terms"]
-    out = [("Solution of the PDE", _solution(summary["pde"], terms))]
+    rows = _solution(summary["pde"], terms)
+    rows.insert(3, _extent(content))
+    out = [("Solution of the PDE", rows)]
     if summary["cross_check"]:
         out.append(("Second discretisation", _solution(summary["cross_check"], terms)))
     if summary["case"]["particles"] and summary["particles"]:
@@ -76,6 +79,15 @@ def _discretisation(settings: dict[str, Any]) -> Rows:
         ("Step", step),
         ("MPI ranks", str(settings["ranks"])),
     ]
+
+
+def _extent(content: Content) -> tuple[str, str]:
+    """The smallest box around the first law's mesh."""
+    corners = content.laws[0].geometry.reshape(-1, content.dim)
+    if content.signed:
+        corners = corners[:, :-1]
+    sides = zip(corners.min(axis=0), corners.max(axis=0), strict=True)
+    return "Mesh within", " × ".join(f"[{short(low)}, {short(high)}]" for low, high in sides)
 
 
 def _moving(settings: dict[str, Any]) -> Rows:

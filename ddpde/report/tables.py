@@ -46,7 +46,9 @@ def _run(content: Content) -> Table:
     head, where = ["t", *names.values()], []
     for j, (label, period) in enumerate(zip(content.labels, content.periods, strict=True)):
         head.append(f"resultant of {label}" if period else f"mean of {label}")
-        where.append([sig(_location(law, j, period), 6) for law in content.laws])
+        places = [_location(law, j, period) for law in content.laws]
+        rounding = 1e-14 * max(map(abs, [1.0, *places]))
+        where.append([sig(x if abs(x) > rounding else 0.0, 6) for x in places])
     mass, given = content.at_outputs("mass"), content.case["mass"]
     if content.case["conserved"]:
         head.append("drift of the mass")
@@ -342,7 +344,7 @@ def _data(content: Content) -> Table | None:
                 row.append(MISSING if errors is None else _over_replicas(errors[i], share=True))
         rows.append(row)
     return Table(
-        f"Training and held-out data at t = {short(content.times[-1])}",
+        f"Training {'and held-out ' * tested}data at t = {short(content.times[-1])}",
         head,
         rows,
         "Networks: mean over replicas ± the half width of its 95 % interval"

@@ -22,6 +22,7 @@ SPACES: dict[str, Callable[[Problem, dmesh.Mesh, int, float], SemiDiscrete]] = {
 }
 
 MOST_INNER_STEPS = 1000
+LEAST_ADAPT = 1e-12  # no mesh carries a law more exactly
 MOST_STEPS = 2**30  # of a run; a smaller dt is a slip of the keyboard
 
 _PART = (Real, lambda x: 0 < x < 1, "between 0 and 1")
@@ -33,7 +34,7 @@ _NUMBERS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
         *(Integral, lambda n: 1 <= n <= MOST_INNER_STEPS),
         f"an integer from 1 to {MOST_INNER_STEPS}",
     ),
-    "adapt": _PART,
+    "adapt": (Real, lambda x: LEAST_ADAPT <= x < 1, f"from {LEAST_ADAPT:g} to 1"),
     "adapt_depth": (Integral, lambda n: 1 <= n <= 12, "an integer from 1 to 12"),
     "grow": _PART,
     "steady": _PART,

@@ -106,6 +106,7 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"solver": {"space": "euler"}}, 'solver.space: "euler" is unknown; did you mean "eul'),
         ({"solver": {"method": "imex4"}}, "temperature is 0; accepted: auto, rk3, rk5, rk8"),
         ({"solver": {"adapt": 2}}, "solver.adapt: 2 is not < 1"),
+        ({"solver": {"adapt": 1e-17}}, "solver.adapt: 1e-17 is not >= 1e-12"),
         ({"solver": {"adapt_depth": 13}}, "solver.adapt_depth: 13 is not <= 12"),
         ({"solver": {"adapt_depth": 3}}, "solver.adapt_depth: goes with adapt"),
         ({"cross_check": {"dt": 1e-17}}, "cross_check.dt: 1e-17 needs more than 2**30 steps to"),

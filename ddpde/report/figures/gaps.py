@@ -53,21 +53,32 @@ def figure(content: Content) -> Figure | None:
     fitted = [_words(rate, times[i]) for rate, i in zip(slopes, indices, strict=True)]
     if not any(slopes):
         fitted = ["not resolved at any of these times"]
-    legend = [
-        (swatch("errorbar", INK), "|gap| with 95 % interval"),
-        (swatch("marker", INK, marker="v", fill="#ffffff"), "not resolved: upper bound"),
-        *[(swatch("line", FIT), "fitted power of N")] * any(map(bool, slopes)),
-        (swatch("dash", MUTED), "guide, slope −1"),
-        (swatch("bar", "#ffffff", fill="#d3e0ec"), "below the error budget of PDE and step"),
+    visible = resolved[:, indices]
+    budgets = [comparison["deterministic"][i] or 0.0 for i in indices]
+    entries = [
+        (visible.any(), swatch("errorbar", INK), "|gap| with 95 % interval"),
+        (
+            not visible.all(),
+            swatch("marker", INK, marker="v", fill="#ffffff"),
+            "not resolved: upper bound",
+        ),
+        (any(map(bool, slopes)), swatch("line", FIT), "fitted power of N"),
+        ((visible.sum(axis=0) > 1).any(), swatch("dash", MUTED), "guide, slope −1"),
+        (
+            max(budgets) > limits[0],
+            swatch("bar", "#ffffff", fill="#d3e0ec"),
+            "below the error budget of PDE and step",
+        ),
     ]
-    left_out = resolved[:, indices].size - int(resolved[:, indices].sum())
+    legend = [(mark, words) for drawn, mark, words in entries if drawn]
+    left_out = visible.size - int(visible.sum())
     caption = (
         f"Mean {content.quantity} of the {content.systems} minus that of the PDE over N, both axes "
         f"logarithmic and shared. Slope: {'; '.join(fitted)}. "
     )
     if left_out:
         caption += (
-            f"{left_out} of {resolved[:, indices].size} gaps are smaller than their own noise "
+            f"{left_out} of {visible.size} gaps are smaller than their own noise "
             "(Monte Carlo and error budget together): open triangles mark the most they can be, "
             "and say nothing about agreement below that. A slope is given only where every gap "
             "is resolved. "

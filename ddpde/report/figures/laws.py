@@ -226,7 +226,8 @@ def _grid(
     """Density on a rectangular grid: interpolated in 2D, a smoothed marginal in 3D."""
     if law.gdim == 2:
         x, y = np.linspace(*x_range, 90), np.linspace(*y_range, 90)
-        lattice = np.linspace(0.06, 0.94, 4)
+        # straight between the points: as many as make coarse cells smooth
+        lattice = np.linspace(0.06, 0.94, int(np.clip(np.sqrt(2e4 / len(law.values)), 4, 10)))
         reference = np.stack(np.meshgrid(lattice, lattice), axis=-1).reshape(-1, 2)
         if law.cell == "triangle":
             reference = reference[reference.sum(axis=1) < 1.0]
