@@ -177,8 +177,12 @@ class EulerianFlow:
     def diagnostics(self, u: PETSc.Vec) -> dict[str, float]:
         coefficients = self.coefficients(u)
         positive = self._limiter(coefficients)
-        masses = np.einsum("ci,ci->c", self.space.cell_means[0], coefficients)
-        mass, rim = sum_over_ranks(self.comm, np.array([masses.sum(), masses[self._rim].sum()]))
+        means = self.space.cell_means[0]
+        masses = [
+            np.einsum("ci,ci->", means, coefficients),
+            np.einsum("ci,ci->", means[self._rim], positive[self._rim]),
+        ]
+        mass, rim = sum_over_ranks(self.comm, np.array(masses))
         return {
             # of the law that evolves: limiting is not smooth, and would hide the order in time
             "risk": self.energy.risk(self.predictions(coefficients)) if self._learns else 0.0,

@@ -92,8 +92,13 @@ def test_fluctuations_predicted_and_measured(tmp_path):
 
 
 def test_plain_run(tmp_path):
-    page = page_of(report_folders.run_only(tmp_path / "run"))
+    folder = report_folders.run_only(tmp_path / "run")
+    page = page_of(folder)
     assert page.figures == {"laws", "film", "risk"}
+    assert "ddpde.solve(problem, mesh" in page.text and "case.toml" not in page.text
+    (folder / "case.used.toml").write_text('title = "Of its own"')
+    assert "Of its own" in page_of(folder).text
+    assert "ddpde run case.used.toml" in page_of(folder).text
     assert "Passed" not in page.text and "Failed" not in page.text
     assert "r = |w|" in page.text
 
