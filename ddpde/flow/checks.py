@@ -46,16 +46,6 @@ def check_mesh(problem: Problem, mesh: dmesh.Mesh) -> None:
             )
 
 
-def check_moves(problem: Problem) -> None:
-    """For methods without birth and death that need a differentiable energy; ProblemError."""
-    if problem.birth_death > 0:
-        raise ProblemError("these JKO steps have no birth and death", 'use method = "jko"')
-    if problem.internal is not None and not problem.internal.smooth:
-        raise ProblemError(
-            "these JKO steps have no largest density", 'use method = "jko" or "jko-entropic"'
-        )
-
-
 def initial_density(problem: Problem, comm: MPI.Comm) -> Callable[[np.ndarray], np.ndarray]:
     """ρ₀ at mesh coordinates (n, k) -> (n,); ProblemError where it is no density.
 

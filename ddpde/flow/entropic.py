@@ -11,7 +11,6 @@ from dolfinx import mesh as dmesh
 from mpi4py import MPI
 
 from ddpde.energy import TOLERANCE
-from ddpde.errors import ProblemError
 from ddpde.flow.heat import heat_semigroup
 from ddpde.flow.vertices import VertexFlow
 from ddpde.problem import Problem
@@ -31,8 +30,6 @@ class EntropicFlow(VertexFlow):
         degree: int = 1,
         tolerance: float = TOLERANCE,
     ) -> None:
-        if problem.birth_death > 0:
-            raise ProblemError("entropic JKO steps have no birth and death", 'use method = "jko"')
         super().__init__(problem, mesh, degree, tolerance)
         self.heat = heat_semigroup(self)
 

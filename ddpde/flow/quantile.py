@@ -64,11 +64,6 @@ class QuantileFlow:
                 f"{', '.join(problem.labels)}{' (periodic)' if any(problem.periods) else ''}",
                 'use method = "jko" or "jko-entropic"',
             )
-        if problem.birth_death > 0:
-            raise ProblemError(
-                f"quantile functions carry a constant mass; birth_death = {problem.birth_death:g}",
-                "use birth_death = 0, or another method",
-            )
         check_mesh(problem, mesh)
         self.comm = mesh.comm
         self.temperature = problem.temperature

@@ -17,7 +17,16 @@ from ddpde.problem import Problem
 from ddpde.run.adaptation import Adaptation
 from ddpde.run.options import SPACES, SolverOptions
 from ddpde.space import Space
-from ddpde.step import JKO_METHODS, METHODS, Descent, JkoStepper, MethodOfLines, OnStep, Stepper
+from ddpde.step import (
+    JKO_METHODS,
+    METHODS,
+    Descent,
+    JkoStepper,
+    MethodOfLines,
+    OnStep,
+    Stepper,
+    check_energy,
+)
 
 _LARGEST = PETSc.NormType.INFINITY
 
@@ -31,7 +40,8 @@ class System:
 
     def __init__(self, problem: Problem, mesh: dmesh.Mesh, options: SolverOptions) -> None:
         check_mesh(problem, mesh)
-        _must_fit(problem, options)
+        if options.jko:
+            check_energy(options.method, problem)
         self._problem, self._options = problem, options
         self._adaptation = _adaptation(problem, mesh, options)
         if self._adaptation:
@@ -139,15 +149,6 @@ class System:
     def close(self) -> None:
         """Free what PETSc holds."""
         self.stepper.close()
-
-
-def _must_fit(problem: Problem, options: SolverOptions) -> None:
-    if options.jko and (problem.noise is not None or not problem.normalised):
-        raise ProblemError(
-            "JKO steps minimise a free energy among probabilities: no noise of covariance Σ, no "
-            "other mass than one",
-            f"one of: auto, {', '.join(METHODS)}",
-        )
 
 
 def _adaptation(problem: Problem, mesh: dmesh.Mesh, options: SolverOptions) -> Adaptation | None:

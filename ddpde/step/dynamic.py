@@ -6,7 +6,6 @@ import numpy as np
 
 from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
-from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.dynamic_newton import DynamicNewton, Found
 
@@ -21,7 +20,6 @@ class DynamicProximal:
     latest: Found | None = None  # what Newton's method found in the latest step
 
     def __init__(self, flow: VertexFlow, inner_steps: int = INNER_STEPS) -> None:
-        check_moves(flow.problem)
         self._flow, self._newton = flow, DynamicNewton(flow, inner_steps)
 
     def __call__(

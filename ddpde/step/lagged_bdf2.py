@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddpde.comm import sum_over_ranks
-from ddpde.flow.checks import check_moves
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.bdf2 import LONGEST, Continuing, weights
 from ddpde.step.descent import ALLOWED
@@ -30,12 +29,13 @@ _MOST_RETURNS = 200
 
 @dataclass(frozen=True)
 class _Past:
-    """A step, the free energy after it, and what went over the pairs (e,): mass per
-    transmissibility."""
+    """A step, the free energy after it, what went over the pairs (e,), mass per transmissibility,
+    and what died (n,), as density."""
 
     trend: Trend
     energy: float
     carried: np.ndarray
+    died: np.ndarray | float
 
 
 class LaggedBdf2(Continuing[_Past, LaggedProximal]):
@@ -46,7 +46,6 @@ class LaggedBdf2(Continuing[_Past, LaggedProximal]):
     """
 
     def __init__(self, flow: VertexFlow) -> None:
-        check_moves(flow.problem)
         super().__init__(LaggedProximal(flow))
         self._flow = flow
 
@@ -69,13 +68,13 @@ class LaggedBdf2(Continuing[_Past, LaggedProximal]):
             share, part = weights(tau / past.trend.tau)
             start = self._extrapolated(past, share)
             if start is not None:
-                mu, beyond = start
+                mu, *beyond = start
                 density = self._step(mu, part * tau, near=past.trend.ahead(flow, tau), frozen=True)
-                reached = self._after(u, density, tau, beyond)
+                reached = self._after(u, density, tau, *beyond)
                 if reached.energy <= past.energy + ALLOWED * max(1.0, abs(past.energy)):
                     self._past = reached
                     return reached.trend.density
-        self._past = self._after(u, self._step(u, tau), tau, 0.0)
+        self._past = self._after(u, self._step(u, tau), tau)
         return self._past.trend.density
 
     def close(self) -> None:
@@ -86,18 +85,28 @@ class LaggedBdf2(Continuing[_Past, LaggedProximal]):
         return past.trend.ends_at(u, self._flow.comm)
 
     def _after(
-        self, u: np.ndarray, density: np.ndarray, tau: float, beyond: np.ndarray | float
+        self,
+        u: np.ndarray,
+        density: np.ndarray,
+        tau: float,
+        beyond: np.ndarray | float = 0.0,
+        dead: np.ndarray | float = 0.0,
     ) -> _Past:
-        """The step done from u, `beyond` having gone over the pairs before its minimisation."""
+        """The step done from u; before its minimisation `beyond` had gone over the pairs, and
+        `dead` died."""
         self.iterations += self._step.iterations
         found, past = self._step.latest, self._past
         assert found is not None
         before = past.trend.potential if past else found.potential
         trend = Trend(density, density - u, found.potential, found.potential - before, tau)
-        return _Past(trend, self._flow.free_energy(density), found.carried + beyond)
+        energy = self._flow.free_energy(density)
+        return _Past(trend, energy, found.carried + beyond, found.died + dead)
 
-    def _extrapolated(self, past: _Past, share: float) -> tuple[np.ndarray, np.ndarray] | None:
-        """Densities μ ≥ 0 (n,) beyond the past step by a share of it, and what went over the pairs.
+    def _extrapolated(
+        self, past: _Past, share: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Densities μ ≥ 0 (n,) beyond the past step by a share of it, what went over the pairs, and
+        what died.
 
         A vertex that would give more than it has gives less to those it goes to, and so on from
         these. None where that finds no end.
@@ -108,8 +117,22 @@ class LaggedBdf2(Continuing[_Past, LaggedProximal]):
             mass = flow.masses * past.trend.density - flow.scattered(a * beyond, -a * beyond)
             lack = np.maximum(-mass, 0.0)
             if sum_over_ranks(flow.comm, lack.sum(keepdims=True))[0] <= _LACK:
-                return np.maximum(mass, 0.0) / flow.masses, beyond
+                moved = np.maximum(mass, 0.0) / flow.masses
+                left = self._left(moved, past, share)
+                return left, beyond, moved - left
             leaves = flow.scattered(a * np.maximum(beyond, 0.0), a * np.maximum(-beyond, 0.0))
             kept = flow.shared(1.0 - np.divide(lack, leaves, np.zeros_like(lack), where=lack > 0))
             beyond = beyond * np.where(beyond > 0, kept[i], kept[j])
         return None
+
+    def _left(self, moved: np.ndarray, past: _Past, share: float) -> np.ndarray:
+        """What births and deaths of a share of the past step leave of densities (n,), of the same
+        mass: nearly 1 − x of them, x that share of what died, but more than nothing."""
+        if self._flow.problem.birth_death == 0:
+            return moved
+        x = np.divide(share * past.died, moved, np.zeros_like(moved), where=moved > 0)
+        x = np.maximum(x, -1.0)
+        left = moved * np.where(x > 0, np.exp(-x - 0.5 * x**2), 1.0 - x)
+        parts = np.stack([moved, left]) @ self._flow.masses
+        wanted, kept = sum_over_ranks(self._flow.comm, parts)
+        return left * (wanted / kept)

@@ -14,7 +14,6 @@ over ρ: the change of c couples all vertices, and is taken in as a network is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +22,12 @@ from petsc4py import PETSc
 
 from ddpde.comm import sum_over_ranks
 from ddpde.flow.vertices import VertexFlow
-from ddpde.step.callbacks import own_errors
+from ddpde.step.low_rank import Extra, solve
 
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 _AMF = 2  # MUMPS's number of an ordering that is quickly found: approximate minimum fill
 _HALO = 2  # rings of vertices around those needed, for the law to move
 _SPARE = 0.4  # of those kept: where fewer are needed, the rest goes
-
-Extra = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -79,33 +76,22 @@ class LaggedSystem:
         """v and δφ (n,), at the vertices `needed` (n,) and some around them; NaN on overflow."""
         self._keep(needed)
         assert self._direct is not None
-        flow, along = self._flow, self._flow.shared(at.along)
+        along = self._flow.shared(at.along)
         with np.errstate(over="ignore", invalid="ignore"):  # seen to by the solver
             values, right = (self._eliminated if self._frozen else self._both)(at, along)
         unknowns = np.repeat(self._kept, self._kinds)
 
-        def extra(x: np.ndarray) -> np.ndarray:
+        def extra(part: np.ndarray) -> np.ndarray:
             whole = np.zeros(len(unknowns))
-            whole[unknowns] = x
-            if at.reaction is not None:
-                return self._with_reaction(at, whole.reshape(-1, 2)).ravel()[unknowns]
-            field = self._field_change(at, at.along * whole[:: self._kinds])
-            if self._frozen:
-                rows = self._divergence(at, field) / at.along
-            else:
-                rows = np.stack([np.zeros_like(field), flow.masses * field], axis=1).ravel()
-            return rows[unknowns]
+            whole[unknowns] = part
+            return self._beside(at, whole.reshape(-1, self._kinds)).ravel()[unknowns]
 
+        alone = at.f is None and at.reaction is None
         x = np.zeros(len(unknowns))
-        x[unknowns] = self._direct.solve(
-            values,
-            right.ravel()[unknowns],
-            extra if at.f is not None or at.reaction is not None else None,
-        )
+        x[unknowns] = self._direct.solve(values, right.ravel()[unknowns], None if alone else extra)
         if not self._frozen:
             return x[::2], x[1::2]
-        change = at.across * x - at.gap
-        return x, change + self._field_change(at, at.along * x) if at.f is not None else change
+        return x, at.across * x - at.gap + self._field_change(at, at.along * x)
 
     def close(self) -> None:
         """Free the matrix and its factors."""
@@ -126,18 +112,32 @@ class LaggedSystem:
             values.append(at.reaction.rate * m * at.reaction.density / at.along)
         return values, np.stack([-at.moved / at.along, m * at.gap], axis=1)
 
-    def _with_reaction(self, at: Linearised, x: np.ndarray) -> np.ndarray:
-        """What the network and the change of c add to the rows (n, 2) of (v, δφ) (n, 2)."""
-        m, born = self._flow.masses, at.reaction
-        assert born is not None
-        by = at.along * x[:, 0]
-        weighted = by * born.growth / born.rate + born.density * x[:, 1]
-        change, mass = sum_over_ranks(self._flow.comm, np.array([m @ weighted, m @ born.density]))
-        mean = change / mass
-        rows = np.stack([-born.rate * m * born.density / at.along, m * born.growth], axis=1) * mean
-        if at.f is not None:
-            rows[:, 1] += m * self._field_change(at, by)
+    def _beside(self, at: Linearised, x: np.ndarray) -> np.ndarray:
+        """What the network and the change of c add to the rows (n, kinds) of unknowns alike."""
+        m, by, rows = self._flow.masses, at.along * x[:, 0], np.zeros_like(x)
+        field = self._field_change(at, by)
+        if self._frozen:
+            change = at.across * x[:, 0] + field
+            rows[:, 0] = self._divergence(at, field) / at.along
+        else:
+            change = x[:, 1]
+            rows[:, 1] = m * field
+        if at.reaction is not None:
+            rate, growth = at.reaction.rate, at.reaction.growth
+            mean = self._mean(at.reaction, by * growth / rate + at.reaction.density * change)
+            there = rate * m * at.reaction.density / at.along
+            if self._frozen:
+                rows[:, 0] += there * (field - mean)
+            else:
+                rows[:, 0] -= there * mean
+                rows[:, 1] += m * growth * mean
         return rows
+
+    def _mean(self, reaction: Reaction, weighted: np.ndarray) -> float:
+        """∫ of values times densities (n,), for a mass of one."""
+        m = self._flow.masses
+        parts = np.array([m @ weighted, m @ reaction.density])
+        return float(np.divide(*sum_over_ranks(self._flow.comm, parts)))
 
     def _eliminated(self, at: Linearised, along: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Entries and right-hand side (n,) with δφ = across v − gap."""
@@ -145,8 +145,13 @@ class LaggedSystem:
         across = flow.shared(at.across)
         by_i = at.by_first * along[i] + at.stiff * across[i]
         by_j = at.by_second * along[j] - at.stiff * across[j]
-        values = [flow.masses, by_i / along[i], by_j / along[i], -by_i / along[j], -by_j / along[j]]
-        return values, (self._divergence(at, at.gap) - at.moved) / at.along
+        m, right = flow.masses, self._divergence(at, at.gap) - at.moved
+        values = [m, by_i / along[i], by_j / along[i], -by_i / along[j], -by_j / along[j]]
+        if at.reaction is not None:
+            there = at.reaction.rate * m * at.reaction.density
+            values[0] = m * (1.0 + at.reaction.growth) + there * at.across / at.along
+            right += there * (at.gap - self._mean(at.reaction, at.reaction.density * at.gap))
+        return values, right / at.along
 
     def _divergence(self, at: Linearised, values: np.ndarray) -> np.ndarray:
         """div(M ∇) of values (n,)."""
@@ -157,7 +162,8 @@ class LaggedSystem:
 
     def _field_change(self, at: Linearised, by: np.ndarray) -> np.ndarray:
         """δF' (n,) of the network, of densities changed by (n,)."""
-        assert at.f is not None
+        if at.f is None:
+            return np.zeros_like(by)
         flow = self._flow
         return flow.features.field(flow.energy.dual_change(at.f, flow.predictions(by)))
 
@@ -245,11 +251,7 @@ class _Direct:
         self._ksp.setOperators(self._matrix)
         self._b.setArray(right)
         try:
-            with own_errors():
-                if extra is None:
-                    self._ksp.solve(self._b, self._x)
-                else:
-                    self._iterate(extra)
+            solve(self._ksp, self._b, self._x, extra)
         except PETSc.Error:  # MUMPS gives a hopeless matrix up, and leaves its vectors locked
             self._x, self._b = self._matrix.createVecs()
             self._x.set(np.nan)
@@ -258,45 +260,7 @@ class _Direct:
             self._factorise()
         return self._x.getArray().copy()
 
-    def _iterate(self, extra: Extra) -> None:
-        """GMRES: it needs about as many iterations as a network has directions that matter; no
-        dense matrix, no solve a feature."""
-        shell = PETSc.Mat().createPython(self._matrix.getSizes(), _Sum(self._matrix, extra))
-        shell.setUp()
-        ksp = PETSc.KSP().create(self._comm)
-        ksp.setOperators(shell)
-        ksp.setType("gmres")
-        ksp.setGMRESRestart(60)
-        ksp.setTolerances(rtol=1e-10, atol=1e-300, max_it=60)
-        ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(_Factors(self._ksp))
-        ksp.solve(self._b, self._x)
-        ksp.destroy()
-        shell.destroy()
-
     def close(self) -> None:
         """Free the matrix and its factors."""
         for thing in (self._ksp, self._matrix, self._x, self._b):
             thing.destroy()
-
-
-class _Sum:
-    """A sparse matrix and something more, as PETSc wants it."""
-
-    def __init__(self, matrix: PETSc.Mat, extra: Extra) -> None:
-        self._matrix, self._extra = matrix, extra
-
-    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        self._matrix.mult(x, y)
-        with y as array:
-            array += self._extra(x.getArray(readonly=True))
-
-
-class _Factors:
-    """The sparse part's factorisation as preconditioner."""
-
-    def __init__(self, ksp: PETSc.KSP) -> None:
-        self._ksp = ksp
-
-    def apply(self, pc: PETSc.PC, b: PETSc.Vec, x: PETSc.Vec) -> None:
-        self._ksp.solve(b, x)

@@ -47,11 +47,12 @@ _MOST_CHANGE_CROWDED = 0.3
 
 class Found(NamedTuple):
     """density (n,), potential (n,), what went over the pairs (e,) from first to second end (mass
-    per transmissibility), iterations, last residual."""
+    per transmissibility), what died (n,) as density, iterations, last residual."""
 
     density: np.ndarray
     potential: np.ndarray
     carried: np.ndarray
+    died: np.ndarray | float
     iterations: int
     residual: float
 
@@ -140,7 +141,8 @@ class LaggedNewton:
                 drained = self._drained(density, weights) if cold_end else None
                 if drained is None:
                     carried = tau * at.mobility * at.jump
-                    return Found(density, phi, carried, iteration, residual)
+                    died = density * at.reaction.growth if at.reaction else 0.0
+                    return Found(density, phi, carried, died, iteration, residual)
                 if flow.comm.allreduce(np.any(drained != weights), MPI.LOR):
                     weights, best = drained, np.inf
                     continue
@@ -251,7 +253,8 @@ class LaggedNewton:
         reaction = self._reaction(density, phi, tau)
         if reaction is not None:
             moved += flow.masses * density * reaction.growth
-            pressure += 0.5 * reaction.growth**2 / reaction.rate
+            if not frozen:
+                pressure += 0.5 * reaction.growth**2 / reaction.rate
         return _State(moved, pressure, jump, from_i, by_i, by_j, mobility, f, reaction)
 
     def _reaction(self, density: np.ndarray, phi: np.ndarray, tau: float) -> Reaction | None:

@@ -13,6 +13,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from ddpde.energy import Energy
+from ddpde.errors import ProblemError
 from ddpde.flow.entropic import EntropicFlow
 from ddpde.flow.quantile import QuantileFlow
 from ddpde.flow.vertices import VertexFlow
@@ -24,6 +25,7 @@ from ddpde.step.entropic import EntropicProximal
 from ddpde.step.halving import Halving
 from ddpde.step.lagged import LaggedProximal
 from ddpde.step.lagged_bdf2 import LaggedBdf2
+from ddpde.step.method_of_lines import METHODS
 from ddpde.step.quantile import QuantileBdf2, QuantileMidpoint, QuantileProximal
 from ddpde.step.stepper import OnStep
 
@@ -67,26 +69,50 @@ class Scheme:
     """A JKO method: its order in τ, how it holds a law, how it minimises.
 
     flow(problem, mesh, degree, tolerance of the energy's features); step(flow), with the
-    keyword inner_steps where it `has_inner_steps`.
+    keyword inner_steps where it `has_inner_steps`. takes: of what not every method has, BIRTHS and
+    CROWDS.
     """
 
     order: int
     flow: Callable[[Problem, dmesh.Mesh, int, float], Any]
     step: Callable[..., Proximal]
+    takes: frozenset[str] = frozenset()
     has_inner_steps: bool = False
 
 
+BIRTHS, CROWDS = "birth and death", "a largest density"
+_CROWDS, _BOTH = frozenset({CROWDS}), frozenset({BIRTHS, CROWDS})
 JKO_METHODS = {
-    "jko": Scheme(1, VertexFlow, LaggedProximal),
-    "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True)),
-    "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2),
+    "jko": Scheme(1, VertexFlow, LaggedProximal, _BOTH),
+    "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True), _BOTH),
+    "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2, frozenset({BIRTHS})),
     "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, has_inner_steps=True),
     "jko-dynamic-bdf2": Scheme(2, VertexFlow, DynamicBdf2, has_inner_steps=True),
-    "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal),
-    "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint),
-    "jko-quantile-bdf2": Scheme(2, QuantileFlow, QuantileBdf2),
-    "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal),
+    "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal, _CROWDS),
+    "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint, _CROWDS),
+    "jko-quantile-bdf2": Scheme(2, QuantileFlow, QuantileBdf2, _CROWDS),
+    "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal, _CROWDS),
 }
+
+
+def check_energy(method: str, problem: Problem) -> None:
+    """ProblemError where a JKO method does not have what is in the problem's energy or flow."""
+    if problem.noise is not None or not problem.normalised:
+        raise ProblemError(
+            "JKO steps minimise a free energy among probabilities: no noise of covariance Σ, no "
+            "other mass than one",
+            f"one of: auto, {', '.join(METHODS)}",
+        )
+    asked = {
+        BIRTHS: problem.birth_death > 0,
+        CROWDS: problem.internal is not None and not problem.internal.smooth,
+    }
+    for what in [what for what, given in asked.items() if given]:
+        able = [name for name, scheme in JKO_METHODS.items() if what in scheme.takes]
+        if method not in able:
+            raise ProblemError(
+                f"method = {method!r} does not take {what}", f"use one of: {', '.join(able)}"
+            )
 
 
 class JkoStepper:

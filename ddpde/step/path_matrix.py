@@ -15,7 +15,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from ddpde.flow.vertices import VertexFlow
-from ddpde.step.callbacks import own_errors
+from ddpde.step.low_rank import solve
 
 _METIS = 5
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
@@ -79,16 +79,21 @@ class PathMatrix:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(δρ, δφ) (n, K) of right-hand sides (n, K).
 
-        With the means f of a network its energy at ρ_K is added to D, by GMRES: about as many
-        iterations as the network has directions that matter.
+        With the means f of a network its energy at ρ_K is added to D.
         """
+        flow, root = self._flow, self._root[:, -1]
         right = np.stack([self._root * by_density, by_potential / self._root], axis=2)
         self._b.setArray(right.ravel())
         assert self._ksp is not None
-        if f is None:
-            self._ksp.solve(self._b, self._x)
-        else:
-            self._solve_low_rank(f)
+
+        def network(x: np.ndarray) -> np.ndarray:
+            assert f is not None
+            rows, last = np.zeros_like(right), x.reshape(right.shape)[:, -1, 0]
+            change = flow.energy.dual_change(f, flow.predictions(root * last))
+            rows[:, -1, 0] = root * flow.masses * flow.features.field(change)
+            return rows.ravel()
+
+        solve(self._ksp, self._b, self._x, None if f is None else network)
         x = self._x.getArray().reshape(right.shape)
         return self._root * x[..., 0], x[..., 1] / self._root
 
@@ -138,33 +143,3 @@ class PathMatrix:
         factors.setMumpsIcntl(14, _MORE_MEMORY)
         factors.setMumpsIcntl(15, -2 * len(self._new))  # a vertex is ordered as a whole
         factors.setMumpsCntl(1, pivots)
-
-    def _solve_low_rank(self, f: np.ndarray) -> None:
-        shell = PETSc.Mat().createPython(self._matrix.getSizes(), self)
-        shell.setUp()
-        ksp = PETSc.KSP().create(self._flow.comm)
-        ksp.setOperators(shell)
-        ksp.setType("gmres")
-        ksp.setGMRESRestart(60)
-        ksp.setTolerances(rtol=1e-10, atol=1e-300, max_it=60)
-        ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(self)
-        self._f = f
-        with own_errors():
-            ksp.solve(self._b, self._x)
-        ksp.destroy()
-        shell.destroy()
-
-    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        """The matrix with the network, for PETSc."""
-        flow, K, root = self._flow, len(self._new), self._root[:, -1]
-        self._matrix.mult(x, y)
-        last = x.getArray(readonly=True).reshape(-1, K, 2)[:, -1, 0]
-        change = flow.energy.dual_change(self._f, flow.predictions(root * last))
-        with y as array:
-            array.reshape(-1, K, 2)[:, -1, 0] += root * flow.masses * flow.features.field(change)
-
-    def apply(self, pc: PETSc.PC, b: PETSc.Vec, x: PETSc.Vec) -> None:
-        """The factors as preconditioner, for PETSc."""
-        assert self._ksp is not None
-        self._ksp.solve(b, x)

@@ -38,15 +38,6 @@ def test_periodic_coordinates():
         ddpde.solve(kuramoto(), mesh, t_end=1.0, method="jko-quantile", dt=0.1)
 
 
-@pytest.mark.parametrize("method", ("jko-quantile", "jko-entropic"))
-def test_birth_and_death(method):
-    problem = Problem(
-        name="born", initial=GaussianLaw((0.0,), (0.5,)), temperature=0.1, birth_death=1.0
-    )
-    with pytest.raises(ProblemError, match="birth"):
-        ddpde.solve(problem, LINE, t_end=1.0, method=method, dt=0.1)
-
-
 def test_quantile_functions_are_for_one_dimension():
     mesh = ddpde.box((-6, -6), (6, 6), cells=(8, 8))
     with pytest.raises(ProblemError, match="quantile"):
