@@ -6,6 +6,7 @@ cost is passes over memory, so there are two ways of making fewer of them.
 Many coordinates, `_late`: ⟨w, x_k⟩ for the samples of a group of K steps is taken at the weights
 before the group and corrected by what its earlier steps did, −Σ_{j<k} g_j ⟨x_j, x_k⟩; the weights
 themselves move once a group. They are read twice and written once in K steps instead of in each.
+The bias is one more weight here, its coordinate of every sample 1.
 
 Few coordinates, `_eager`: each coordinate of the weights is an array of its own, so that the
 compiler makes the update and the next ⟨w, x⟩ in one pass.
@@ -42,9 +43,14 @@ def move(
     """The parts of θ (D, N) after the first `steps` of the samples x (K, d), y (K,)."""
     unit = terms.unit
     assert isinstance(unit, RidgeUnit)
-    few = unit.input_dim <= FEW
-    several, start = (_eager, tuple(theta)) if few else (_late, unit.parts(theta))
-    together = min(4 if few else 8, len(rates))
+    if unit.input_dim <= FEW:
+        several, together, start = _eager, 4, tuple(theta)
+    else:
+        several, together = _late, 16
+        start = (*theta[: unit.output_weight], theta[unit.output_weight :])
+        if unit.bias:
+            x = jnp.pad(x, ((0, 0), (1, 0)), constant_values=1.0)
+    together = min(together, len(rates))
 
     def group(count: int, j: jax.Array, parts: Parts) -> Parts:
         seen = (jax.lax.dynamic_slice_in_dim(v, j * count, count) for v in (x, y, rates))
@@ -56,23 +62,18 @@ def move(
 
 
 def _late(terms: Terms, parts: Parts, x: jax.Array, y: jax.Array, rates: jax.Array) -> Parts:
-    """parts ([a (N,),] [b (N,),] w (d, N))."""
-    unit = terms.unit
-    assert isinstance(unit, RidgeUnit)
+    """parts ([a (N,),] w (d, N)), both x (K, d) and w with the bias's coordinate."""
     *rest, w = parts
-    before = x @ w
-    overlap = x @ x.T + unit.bias
-    moves: list[jax.Array] = []
+    overlap = x @ x.T
+    moves = x @ w  # row k: ⟨w, x_k⟩, until step k has been made
     for k in range(len(y)):
-        z = before[k] + rest[-1] if unit.bias else before[k]
-        for j, g in enumerate(moves):
-            z = z - overlap[k, j] * g
+        z = moves[k]
+        for j in range(k):
+            z = z - overlap[k, j] * moves[j]
         g = _move(terms, rest, z, y[k], rates[k])
-        moves.append(jax.lax.optimization_barrier(g))  # stored: all later steps read it
-    if unit.bias:
-        rest[-1] = rest[-1] - sum(moves)
+        moves = jax.lax.optimization_barrier(moves.at[k].set(g))  # stored: later steps read it
     # a stored transpose: the product that contracts the first axes of both is a slow one
-    return (*rest, w - jax.lax.optimization_barrier(x.T) @ jnp.stack(moves))
+    return (*rest, w - jax.lax.optimization_barrier(x.T) @ moves)
 
 
 def _eager(terms: Terms, parts: Parts, x: jax.Array, y: jax.Array, rates: jax.Array) -> Parts:

@@ -116,7 +116,14 @@ def test_the_fast_recursion_is_the_general_one():
 
 @pytest.mark.parametrize(
     "dim, bias, output_weight",
-    [(2, True, True), (2, False, False), (7, True, True), (7, False, True)],
+    [
+        (2, True, True),
+        (2, False, False),
+        (7, True, True),
+        (7, False, True),
+        (7, True, False),
+        (7, False, False),
+    ],
 )
 def test_steps_on_one_sample_share_passes_and_stay_the_same(dim, bias, output_weight, monkeypatch):
     monkeypatch.setattr("ddpde.particles.one_sample.SMALL", 0)
