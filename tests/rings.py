@@ -4,7 +4,7 @@ W = −K Σ_i cos(θ_i − θ'_i) couples no coordinates, so a product law stays
 one-dimensional solution in each of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import basix
@@ -83,15 +83,35 @@ def l1_errors(
     sharpness: float = 0.0,
 ) -> np.ndarray:
     """∫ |ρ_h − ρ| at time t on meshes with these numbers of divisions of each side."""
-    reference, weights = basix.make_quadrature(basix.CellType[cell], 2 * degree + 6)
-    density, errors = profile(t, sharpness), []
-    for count in counts:
-        mesh = torus(cell, count)
-        problem = rings(mesh.geometry.dim, sharpness)
-        run = ddpde.solve(problem, mesh, times=[t], degree=degree, rtol=rtol)
-        x, found, volume = run.laws[-1].at(reference)
-        truth = np.prod(density(x), axis=2)
-        errors.append(float((np.abs(found - truth) * volume * weights).sum()))
+    one = profile(t, sharpness)
+    meshes = (torus(cell, count) for count in counts)
+    return distances(
+        lambda dim: rings(dim, sharpness),
+        lambda x: np.prod(one(x), axis=1),
+        meshes,
+        degree,
+        t,
+        rtol,
+    )
+
+
+def distances(
+    problem: Callable[[int], Problem],
+    truth: Callable[[np.ndarray], np.ndarray],
+    meshes: Iterable,
+    degree: int,
+    t: float,
+    rtol: float,
+) -> np.ndarray:
+    """∫ |ρ_h − ρ| at time t on meshes; problem(dim), and ρ (n,) = truth(points (n, dim))."""
+    errors = []
+    for mesh in meshes:
+        dim = mesh.geometry.dim
+        law = ddpde.solve(problem(dim), mesh, times=[t], degree=degree, rtol=rtol).laws[-1]
+        reference, weights = basix.make_quadrature(basix.CellType[law.cell], 2 * degree + 6)
+        x, found, volume = law.at(reference)
+        wanted = truth(x.reshape(-1, dim)).reshape(found.shape)
+        errors.append(float((np.abs(found - wanted) * volume * weights).sum()))
     return np.array(errors)
 
 

@@ -131,8 +131,9 @@ class _Nonlinear(_Part):
             if ratio < 1.0 and size * ratio / (1.0 - ratio) <= allowed:
                 reason = reasons.CONVERGED_SNORM_RELATIVE
                 break
+            slow = before is not None and size * ratio**_PATIENCE > allowed
             before = size
-            if size * ratio**_PATIENCE > allowed:
+            if slow:
                 self._formed, before = 0.0, None  # form them anew, here
         if reason < 0:
             self._formed = 0.0

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rings
+import warped
 from gaussians import l1_error, linear_neuron
 
 import ddpde
@@ -66,6 +67,25 @@ def test_smooth_and_resolved(cell, degree):
     if sharpness:  # one wave's error would be that of rounding
         t = 0.25
     found = rings.slopes(rings.l1_errors(cell, degree, counts, t, rtol, sharpness), counts)
+    assert np.all(np.abs(found[-2:] - degree - 1) < 0.1), found
+
+
+ITO = {
+    ("interval", 1): (16, 32, 64),
+    ("interval", 2): (16, 32, 64),
+    ("interval", 3): (16, 24, 32),
+    ("interval", 4): (24, 32, 48),
+    ("quadrilateral", 2): (8, 12, 16),
+    ("triangle", 2): (8, 12, 16),
+    ("hexahedron", 1): (8, 12),
+}
+
+
+@pytest.mark.parametrize(("cell", "degree"), ITO)
+def test_noise_that_depends_on_the_place(cell, degree):
+    counts = ITO[cell, degree]
+    t, rtol = {"interval": (0.5, 1e-10), "hexahedron": (0.1, 1e-5)}.get(cell, (0.3, 1e-7))
+    found = rings.slopes(warped.l1_errors(cell, degree, counts, t, rtol), counts)
     assert np.all(np.abs(found[-2:] - degree - 1) < 0.1), found
 
 
