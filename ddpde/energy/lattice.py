@@ -124,6 +124,9 @@ class Interpolation:
         self._along, self._size = along, int(np.prod([values.shape[1] for values in along]))
         if lines:
             self._index = np.ravel_multi_index(index, self._shape)
+            # the point at each place of the grid, or the one that follows the last
+            self._point = np.full(int(np.prod(self._shape)), len(points))
+            self._point[self._index] = np.arange(len(points))
         else:
             places = 0.5 * (unit + 1.0) * (np.array(self._shape) - 1.0)
             self._sparse = _local_interpolation(places, self._shape)
@@ -144,8 +147,7 @@ class Interpolation:
     def transposed(self, masses: np.ndarray) -> np.ndarray:
         """(lattice points,) from masses (n,)."""
         if self._exact:
-            grid = np.zeros(int(np.prod(self._shape)))
-            grid[self._index] = masses
+            grid = np.append(masses, 0.0).take(self._point)
         else:
             grid = self._sparse.T @ masses
         array = grid

@@ -221,7 +221,9 @@ class EulerianFlow:
         """F' at the nodes (n_nodes,), without entropy and internal energy."""
         if not self.energy.interacting:
             return self._r
-        return self.features.first_variation(self.space.nodal_masses(coefficients)) + self._r
+        found = self.features.first_variation(self.space.nodal_masses(coefficients))
+        found += self._r
+        return found
 
     def _initial(self, problem: Problem) -> np.ndarray:
         coefficients = self.space.project(initial_density(problem, self.comm))

@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-import basix.ufl
 import numpy as np
 from petsc4py import PETSc
 from scipy.integrate import DOP853
@@ -24,7 +23,7 @@ from ddpde.flow.transport import Velocity
 from ddpde.problem import Problem, SGDNoise
 from ddpde.problem.schedules import at, constant
 from ddpde.space import CellQuadrature, Facets, Space
-from ddpde.space.quadrature import tabulate
+from ddpde.space.quadrature import lagrange, tabulate
 
 Means = Callable[[np.ndarray], np.ndarray]
 
@@ -143,8 +142,8 @@ class _Places:
     """
 
     def __init__(self, space: Space, reference: np.ndarray, jacobian: np.ndarray) -> None:
-        lagrange = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
-        self._shape, self._slope = tabulate(lagrange, reference, derivatives=1)
+        element = lagrange(space.cell, space.degree + 1)
+        self._shape, self._slope = tabulate(element, reference, derivatives=1)
         self._dofs = space.potential_dofs[: len(jacobian)]
         self.inverse = np.linalg.inv(jacobian)
         self._volume = np.abs(np.linalg.det(jacobian))

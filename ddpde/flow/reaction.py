@@ -7,13 +7,12 @@ Rotskoff, Jelassi, Bruna & Vanden-Eijnden 2019; the Fisher–Rao part of a WFR g
 
 from __future__ import annotations
 
-import basix.ufl
 import numpy as np
 
 from ddpde.comm import sum_over_ranks
 from ddpde.problem import Problem
 from ddpde.space import Space
-from ddpde.space.quadrature import tabulate
+from ddpde.space.quadrature import lagrange, tabulate
 
 _LEAST = 1e-290  # ρ log ρ vanishes with ρ; the floor keeps the logarithm finite
 
@@ -30,7 +29,7 @@ class BirthDeath:
         self._internal, self._conserved = problem.internal, problem.conserved
         self._rule = space.quadrature(degree or 3 * space.degree + 1)
         self.basis, self.weights = self._rule.basis(space.degree), self._rule.weights
-        element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
+        element = lagrange(space.cell, space.degree + 1)
         self._shape = tabulate(element, self._rule.reference)
         self._dofs = space.potential_dofs[: space.n_cells]
 

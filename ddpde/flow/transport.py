@@ -35,7 +35,8 @@ class Transport:
 
     def __init__(self, space: Space, facets: Facets) -> None:
         self._facets, self._n_owned = facets, space.n_cells
-        self._dofs, self._n_nodes = space.potential_dofs, len(space.nodes)
+        # `take` is slow with short integers
+        self._dofs, self._n_nodes = space.potential_dofs.astype(np.intp), len(space.nodes)
         self.rule = rule = space.quadrature(space.transport_degree, ghosts=True)
         slopes = tabulate(rule.element(space.degree), rule.reference, derivatives=1)[1]
         self._slopes = np.concatenate(slopes)  # (tdim · q, nd)
@@ -56,6 +57,7 @@ class Transport:
             self._to_drift, self._to_normal = np.concatenate(drift).T.copy(), normal.T.copy()
         # one product gives all slopes of the potential, (ng, tdim · q + tdim · slots)
         self._potential_slopes = np.concatenate([*weighted, *at_facets]).T.copy()
+        self._apart = facets.first - facets.second
         self._flux_weights = -0.5 * facets.weights.ravel()[facets.first]
         tdim, cells = len(inside), len(self._dofs)
         self._drift = np.zeros((self._n_owned, tdim, inside.shape[1]))
@@ -93,7 +95,9 @@ class Transport:
         self._speed = flat.take(first)
         self._speed -= flat.take(second)
         self._speed *= self._flux_weights
-        self._upwind = np.where(self._speed > 0.0, first, second)
+        # either side, without a branch
+        self._upwind = (self._speed > 0.0) * self._apart
+        self._upwind += second
 
     def moments(self, u: np.ndarray) -> np.ndarray:
         """(owned cells, nd) from the coefficients u (owned and ghost cells, nd)."""

@@ -25,7 +25,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import basix.ufl
 import numpy as np
 from dolfinx import la
 from mpi4py import MPI
@@ -35,7 +34,7 @@ from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.run.stationary import NEUTRAL, StationaryState
 from ddpde.space.matrices import closing, nodal_matrix
-from ddpde.space.quadrature import tabulate
+from ddpde.space.quadrature import lagrange, tabulate
 
 # petsc4py's own annotations refuse much of what it accepts
 Vec = Any
@@ -283,8 +282,8 @@ def _matrices(state: StationaryState) -> tuple[Mat, Mat, np.ndarray]:
     """K and M on the potential's nodes, and B (n_owned, M_features) = ∫ρ φ (S − f)."""
     space, cloud = state.point.family.space, state.point.family.cloud
     rule = cloud.rule
-    lagrange = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
-    phi, slope = tabulate(lagrange, rule.reference, derivatives=1)
+    element = lagrange(space.cell, space.degree + 1)
+    phi, slope = tabulate(element, rule.reference, derivatives=1)
     masses = state.point.masses.reshape(rule.weights.shape)
     density = masses / rule.weights
     mass = np.einsum("cq,qi,qj->cij", masses, phi, phi, optimize=True)

@@ -13,7 +13,7 @@ from mpi4py import MPI
 from ddpde.errors import MeshError
 from ddpde.space.law import Law
 from ddpde.space.points import PointLoads
-from ddpde.space.quadrature import gauss, legendre, tabulate
+from ddpde.space.quadrature import gauss, lagrange, legendre, tabulate
 from ddpde.space.spaces import Space
 
 _SAME = 1e-10  # of the mesh's size: nodes this near are one
@@ -80,7 +80,8 @@ def _mesh(law: Law, close: float) -> dmesh.Mesh:
         np.round(nodes / close), axis=0, return_index=True, return_inverse=True
     )
     cells = which.reshape(law.geometry.shape[:2])
-    element = basix.ufl.element("Lagrange", law.cell, law.geometry_degree, shape=(law.gdim,))
+    scalar = lagrange(law.cell, law.geometry_degree)
+    element = basix.ufl.blocked_element(scalar, shape=(law.gdim,))
     return dmesh.create_mesh(MPI.COMM_SELF, cells, ufl.Mesh(element), nodes[first])
 
 

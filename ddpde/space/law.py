@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import basix.ufl
 import numpy as np
 from mpi4py import MPI
 
-from ddpde.space.quadrature import gauss, jacobian_determinant, legendre, tabulate
+from ddpde.space.quadrature import gauss, jacobian_determinant, lagrange, legendre, tabulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class Law:
         if self.moved:
             element = legendre(self.cell, self.geometry_degree)
         else:
-            element = basix.ufl.element("Lagrange", self.cell, self.geometry_degree)
+            element = lagrange(self.cell, self.geometry_degree)
         shape, slope = tabulate(element, reference, derivatives=1)
         volume = jacobian_determinant(np.einsum("aqn,cng->cqga", slope, self.geometry))
         density = self.values @ tabulate(legendre(self.cell, self.degree), reference).T

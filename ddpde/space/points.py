@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 import basix
-import basix.ufl
 import numpy as np
 from dolfinx import geometry
 from mpi4py import MPI
 
 from ddpde.errors import MeshError
-from ddpde.space.quadrature import tabulate
+from ddpde.space.quadrature import lagrange, tabulate
 from ddpde.space.spaces import Space
 from ddpde.space.tensor import tensor_grid
 from ddpde.space.walk import Walk
@@ -37,7 +36,7 @@ class PointLoads:
             )
         self._space = space
         self._grid = tensor_grid(space)
-        self._basis = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
+        self._basis = lagrange(space.cell, space.degree + 1)
 
     def __call__(self, points: np.ndarray, masses: np.ndarray) -> np.ndarray:
         """(n_nodes,) for points (N, gdim) of masses (N,); ghost nodes hold this rank's part.
@@ -149,7 +148,7 @@ class PointLoads:
         if len(points) == 0:  # on this rank; basix cannot tabulate nothing
             return points
         space = self._space
-        element = basix.ufl.element("Lagrange", space.cell, space.geometry_degree)
+        element = lagrange(space.cell, space.geometry_degree)
         nodes = space.geometry[cells]
         reference = np.full(points.shape, basix.geometry(basix.CellType[space.cell]).mean())
         for _ in range(_NEWTON):

@@ -30,8 +30,15 @@ def legendre(cell: str, degree: int) -> basix.ufl._ElementBase:
 
 @cache
 def lagrange(cell: str, degree: int) -> basix.ufl._ElementBase:
-    """Continuous polynomials of `degree`."""
-    return basix.ufl.element("Lagrange", cell, degree)
+    """Continuous polynomials of `degree`.
+
+    Simplices have equispaced nodes, which lie on few lines in each direction (`energy.lattice`), as
+    those of boxes do anyway; and so their geometry has.
+    """
+    kinds = basix.LagrangeVariant
+    simplex = cell in ("triangle", "tetrahedron")
+    variant = kinds.equispaced if simplex else kinds.gll_warped
+    return basix.ufl.element("Lagrange", cell, degree, lagrange_variant=variant)
 
 
 def tabulate(element: basix.ufl._ElementBase, points: np.ndarray, derivatives: int = 0) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import basix.ufl
 import numpy as np
 from dolfinx import la
 from petsc4py import PETSc
 
 from ddpde.space.matrices import nodal_matrix
-from ddpde.space.quadrature import tabulate
+from ddpde.space.quadrature import lagrange, tabulate
 from ddpde.space.spaces import Space
 
 
@@ -17,7 +16,7 @@ class ScreenedPoisson:
 
     def __init__(self, space: Space, kappa: float) -> None:
         rule = space.quadrature(2 * space.degree + 2)
-        element = basix.ufl.element("Lagrange", space.cell, space.degree + 1)
+        element = lagrange(space.cell, space.degree + 1)
         phi, slope = tabulate(element, rule.reference, derivatives=1)
         products = np.einsum("qi,qj->qij", phi, phi)
         mass = np.tensordot(rule.weights, products, axes=1)

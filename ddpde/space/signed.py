@@ -14,6 +14,7 @@ from dolfinx import mesh as dmesh
 
 from ddpde.errors import MeshError
 from ddpde.space.partition import with_neighbours
+from ddpde.space.quadrature import lagrange
 
 
 def signed(mesh: dmesh.Mesh) -> dmesh.Mesh:
@@ -38,9 +39,8 @@ def signed(mesh: dmesh.Mesh) -> dmesh.Mesh:
     second = first + np.diff(starts)[owner]
     owned = mesh.topology.index_map(mesh.topology.dim).size_local
     dofs = mesh.geometry.dofmaps[0][:owned]
-    element = basix.ufl.element(
-        "Lagrange", mesh.topology.cell_name(), mesh.geometry.cmaps[0].degree, shape=(gdim + 1,)
-    )
+    scalar = lagrange(mesh.topology.cell_name(), mesh.geometry.cmaps[0].degree)
+    element = basix.ufl.blocked_element(scalar, shape=(gdim + 1,))
     return dmesh.create_mesh(
         comm,
         np.concatenate([first[dofs], second[dofs]]),

@@ -40,7 +40,7 @@ class Space:
         self.tdim = mesh.topology.dim
         self.gdim = mesh.geometry.dim
         self.density = fem.functionspace(mesh, legendre(self.cell, degree))
-        self.potential = fem.functionspace(mesh, ("Lagrange", degree + 1))
+        self.potential = fem.functionspace(mesh, lagrange(self.cell, degree + 1))
         self.n_cells = mesh.topology.index_map(self.tdim).size_local
         self.local_shape = (self.n_cells, self.density.element.space_dimension)
 
@@ -93,8 +93,7 @@ class Space:
         """M⁻¹ applied to moments (n, nd, …) of the given cells (default: all owned ones)."""
         chosen = slice(None) if cells is None else cells
         if self._rule.affine:  # the basis is orthogonal: M is a number per cell
-            scale = self._rule.weights[:, 0] / self._rule.reference_weights[0]
-            return moments / scale[chosen].reshape(-1, *(1,) * (moments.ndim - 1))
+            return moments / self._scale[chosen].reshape(-1, *(1,) * (moments.ndim - 1))
         inverse = self._inverse_mass[chosen]
         if moments.ndim == 2:
             return np.matmul(inverse, moments[:, :, None])[:, :, 0]
@@ -103,6 +102,11 @@ class Space:
     @cached_property
     def _rule(self) -> CellQuadrature:
         return self.quadrature(2 * self.degree + 2)
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        """Volumes (n_cells,) of affine cells, relative to the reference cell's."""
+        return self._rule.weights[:, 0] / self._rule.reference_weights[0]
 
     @cached_property
     def _inverse_mass(self) -> np.ndarray:
@@ -141,8 +145,7 @@ class Space:
         Ghost nodes hold this rank's part; summed over the ranks they are the masses of the law.
         """
         if self._rule.affine:
-            volumes = self._rule.weights[:, :1] / self._rule.reference_weights[0]
-            masses = (u * volumes) @ self._reference_products
+            masses = u @ self._reference_products
         else:
             carried = (u @ self._rule.basis(self.degree).T) * self._rule.weights
             masses = carried @ self._lagrange
@@ -166,9 +169,10 @@ class Space:
 
     @cached_property
     def _assembly(self) -> sparse.csr_array:
-        """Adds up what each owned cell gives to its nodes."""
-        dofs = self.potential_dofs[: self.n_cells].ravel()
-        entries = np.ones(dofs.size), (dofs, np.arange(dofs.size))
+        """Adds up what each owned cell gives to its nodes: affine ones for the reference cell."""
+        dofs = self.potential_dofs[: self.n_cells]
+        scale = self._scale if self._rule.affine else np.ones(self.n_cells)
+        entries = np.repeat(scale, dofs.shape[1]), (dofs.ravel(), np.arange(dofs.size))
         return sparse.csr_array(entries, shape=(len(self.nodes), dofs.size))
 
     def project(self, density: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
