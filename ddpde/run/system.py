@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from dolfinx import mesh as dmesh
+from mpi4py import MPI
 from petsc4py import PETSc
 
-from ddpde.errors import ProblemError
+from ddpde.errors import MeshError, ProblemError
 from ddpde.flow import EulerianFlow, SemiDiscrete
 from ddpde.flow.checks import check_mesh
 from ddpde.problem import Problem
@@ -48,6 +49,7 @@ class System:
             self.flow: Any = self._adaptation.flow
             self._mesh = self._adaptation.flow.space.mesh
         else:
+            _must_share(mesh)
             build = JKO_METHODS[options.method].flow if options.jko else SPACES[options.space]
             self.flow = build(problem, mesh, options.degree, options.feature_tolerance)
             self._mesh = mesh
@@ -149,6 +151,16 @@ class System:
     def close(self) -> None:
         """Free what PETSc holds."""
         self.stepper.close()
+
+
+def _must_share(mesh: dmesh.Mesh) -> None:
+    """Each rank has cells, or MeshError on all of them."""
+    cells = mesh.topology.index_map(mesh.topology.dim)
+    if mesh.comm.allreduce(cells.size_local, MPI.MIN) == 0:
+        raise MeshError(
+            f"{cells.size_global} cells on {mesh.comm.size} ranks: some would have none",
+            "take fewer ranks, or more cells",
+        )
 
 
 def _adaptation(problem: Problem, mesh: dmesh.Mesh, options: SolverOptions) -> Adaptation | None:

@@ -116,6 +116,11 @@ def test_bad_case_on_two_ranks(tmp_path):
     assert done.stderr.count("of the initial law's mass") == 1
     assert "Abort" not in done.stderr
 
+    (tmp_path / "case.toml").write_text(changed("cells = [8]", "cells = [1]"))
+    done = command("run", "case.toml", cwd=tmp_path, ranks=2)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 1 cells on 2 ranks") and "Abort" not in done.stderr
+
 
 LONE = """
 from dataclasses import dataclass, replace
