@@ -17,7 +17,8 @@ The conditions of optimality are continuity and the equation of Hamilton and Jac
 ρ_k s_k = ε > 0 is followed to ε → 0 by Mehrotra's predictor and corrector (SIAM J. Optim. 2,
 1992); with temperature ρ_K moves on its curve of density against pressure instead. M is the mean
 of both ends' densities; with temperature, in tails and where μ is steep, that of the end that the
-flux leaves.
+flux leaves. Birth and death add δ_k α/2 Σ_i m_i ρ̄_ki (φ_ki − c_k)², c_k the mean of φ_k over ρ̄_k:
+the action of Hellinger and Kantorovich between laws of one mass (Laschos & Mielke 2019).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.mobility import upwinding
 from ddpde.step.monotone import Graph
-from ddpde.step.path_matrix import PathMatrix
+from ddpde.step.path_matrix import PathMatrix, Reaction
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and energy that the other conditions do
 _GAP = 5e-12  # energy that the barrier may cost
@@ -84,6 +85,7 @@ class _State:
     from_i: np.ndarray
     mobility: np.ndarray
     f: np.ndarray
+    reaction: Reaction | None
 
 
 class DynamicNewton:
@@ -156,7 +158,8 @@ class DynamicNewton:
             along, across = graph.tangent(path.density[:, -1], path.pressure)
             diagonal = m * inner * path.slack / path.density
             diagonal[:, -1] += flow.masses * across / along
-            self._matrix.fill(diagonal, path.density, inner, at.jump, at.from_i, at.mobility)
+            pairs = at.jump, at.from_i, at.mobility
+            self._matrix.fill(diagonal, path.density, inner, *pairs, at.reaction)
             self._matrix.factorise(pivots)
             step = self._direction(path, at, weight, gap / whole if whole else 0.0, whole)
             if not flow.comm.allreduce(bool(np.isfinite(step[0]).all()), MPI.LAND):
@@ -281,6 +284,10 @@ class DynamicNewton:
         both = flow.gathered(self._to_i @ to_i + self._to_j @ to_j)
         divergence, square = both[:, :K], both[:, K:]
         moved = m * (path.density - before) + divergence
+        reaction = self._reaction(mean, phi, inner)
+        if reaction is not None:
+            moved += m * mean * reaction.dying
+            square = square + 0.5 * m * reaction.dying**2 / reaction.rate
         force = -m * phi - self._new * square
         force[:, :-1] += m * phi[:, 1:] - (self._old * square)[:, 1:]
         f = flow.predictions(path.density[:, -1])
@@ -288,4 +295,14 @@ class DynamicNewton:
         if flow.energy.interacting:
             variation = variation + flow.features.field(flow.energy.dual(f))
         force[:, -1] += flow.masses * variation
-        return _State(moved, force, variation, jump, from_i, mobility, f)
+        return _State(moved, force, variation, jump, from_i, mobility, f, reaction)
+
+    def _reaction(self, mean: np.ndarray, phi: np.ndarray, inner: np.ndarray) -> Reaction | None:
+        """Birth and death at the cost δ_k α/2 Σ_i m_i ρ̄_ki (φ_ki − c_k)², c_k the mean of φ_k."""
+        flow, rate = self._flow, inner * self._flow.problem.birth_death
+        if flow.problem.birth_death == 0:
+            return None
+        carried = flow.masses[:, None] * mean
+        parts = np.stack([(carried * phi).sum(axis=0), carried.sum(axis=0)])
+        first, mass = sum_over_ranks(flow.comm, parts)
+        return Reaction(rate, rate * (phi - first / mass), mean)

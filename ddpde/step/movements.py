@@ -81,12 +81,13 @@ class Scheme:
 
 
 BIRTHS, CROWDS = "birth and death", "a largest density"
-_CROWDS, _BOTH = frozenset({CROWDS}), frozenset({BIRTHS, CROWDS})
+_BIRTHS, _CROWDS = frozenset({BIRTHS}), frozenset({CROWDS})
+_BOTH = _BIRTHS | _CROWDS
 JKO_METHODS = {
     "jko": Scheme(1, VertexFlow, LaggedProximal, _BOTH),
     "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True), _BOTH),
-    "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2, frozenset({BIRTHS})),
-    "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, has_inner_steps=True),
+    "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2, _BIRTHS),
+    "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, _BIRTHS, has_inner_steps=True),
     "jko-dynamic-bdf2": Scheme(2, VertexFlow, DynamicBdf2, has_inner_steps=True),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal, _CROWDS),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint, _CROWDS),

@@ -5,20 +5,32 @@ Newton's method on the saddle point of `dynamic_newton` has the symmetric, quasi
     [ D  −Bᵀ ]    D: diagonal, > 0            B: continuity by ρ, in k and k − 1
     [ −B  −A ]    A: Σ a M (φ_i − φ_j)², ≥ 0
 
-for the whole path. Rows and columns of ρ_k are multiplied by √ρ_k, those of φ_k divided by it:
-relative changes, of which tails have no fewer than the bulk.
+for the whole path, and beside it what is not sparse: a network, the means of birth and death. Rows
+and columns of ρ_k are multiplied by √ρ_k, those of φ_k divided by it: relative changes, of which
+tails have no fewer than the bulk.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from petsc4py import PETSc
 
+from ddpde.comm import sum_over_ranks
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.low_rank import solve
 
 _METIS = 5
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
+
+
+class Reaction(NamedTuple):
+    """Birth and death: δ_k α (K,), what of ρ̄_k dies in inner step k (n, K), ρ̄_k (n, K)."""
+
+    rate: np.ndarray
+    dying: np.ndarray
+    mean: np.ndarray
 
 
 class PathMatrix:
@@ -35,6 +47,7 @@ class PathMatrix:
         self._ksp: PETSc.KSP | None = None
         self._pivots = 0.0
         self._root = np.empty(0)
+        self._reaction: Reaction | None = None
 
     def fill(
         self,
@@ -44,18 +57,21 @@ class PathMatrix:
         jump: np.ndarray,
         from_i: np.ndarray,
         mobility: np.ndarray,
+        reaction: Reaction | None,
     ) -> None:
         """D (n, K) and densities (n, K) > 0 of the owned vertices, lengths of inner steps (K,);
         of the pairs (e, K): jumps of φ, the share of the first end in the mobility, mobilities.
         """
         flow, m = self._flow, self._flow.masses[:, None]
-        self._root = root = np.sqrt(density)
+        self._root, self._reaction = np.sqrt(density), reaction
+        root, dies = self._root, reaction.dying if reaction else np.zeros_like(density)
         everywhere = flow.shared(root)
         roots = everywhere[self._i], everywhere[self._j]
         a = inner * flow.transmissibility[:, None]
         stiff, drift = a * mobility, a * jump
-        back = m * root[:, :-1] / root[:, 1:]
-        values = [diagonal * density, -m + 0.0 * root, -m + 0.0 * root, back, back]
+        now = -m * (1.0 + self._new * dies)
+        then = (m * (1.0 - self._old * dies))[:, 1:] * root[:, :-1] / root[:, 1:]
+        values = [diagonal * density, now, now, then, then]
         for row, sign in ((0, -1.0), (1, 1.0)):
             for column, share in ((0, from_i), (1, 1.0 - from_i)):
                 same = 1.0 if row == column else -1.0
@@ -64,6 +80,8 @@ class PathMatrix:
                 now = by * roots[column] * self._new
                 then = (by * self._old)[:, 1:] * roots[column][:, :-1]
                 values += [now, now, then, then]
+        if reaction is not None:
+            values.append(-reaction.rate * m * reaction.mean / density)
         self._matrix.setValuesCOO(np.concatenate([part.ravel() for part in values]))
 
     def factorise(self, pivots: float) -> None:
@@ -79,23 +97,40 @@ class PathMatrix:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(δρ, δφ) (n, K) of right-hand sides (n, K).
 
-        With the means f of a network its energy at ρ_K is added to D.
+        f: the means of a network, whose energy at ρ_K is added to D.
         """
-        flow, root = self._flow, self._root[:, -1]
         right = np.stack([self._root * by_density, by_potential / self._root], axis=2)
         self._b.setArray(right.ravel())
         assert self._ksp is not None
 
-        def network(x: np.ndarray) -> np.ndarray:
-            assert f is not None
-            rows, last = np.zeros_like(right), x.reshape(right.shape)[:, -1, 0]
-            change = flow.energy.dual_change(f, flow.predictions(root * last))
-            rows[:, -1, 0] = root * flow.masses * flow.features.field(change)
-            return rows.ravel()
+        def beside(x: np.ndarray) -> np.ndarray:
+            changes = x.reshape(right.shape)
+            return self._beside(changes[..., 0] * self._root, changes[..., 1] / self._root, f)
 
-        solve(self._ksp, self._b, self._x, None if f is None else network)
+        alone = f is None and self._reaction is None
+        solve(self._ksp, self._b, self._x, None if alone else beside)
         x = self._x.getArray().reshape(right.shape)
         return self._root * x[..., 0], x[..., 1] / self._root
+
+    def _beside(self, by_rho: np.ndarray, by_phi: np.ndarray, f: np.ndarray | None) -> np.ndarray:
+        """The rows of what is not sparse, of changes (n, K): the network; the means c_k of φ_k."""
+        flow, m = self._flow, self._flow.masses[:, None]
+        of_rho, of_phi = np.zeros_like(by_rho), np.zeros_like(by_phi)
+        if f is not None:
+            change = flow.energy.dual_change(f, flow.predictions(by_rho[:, -1]))
+            of_rho[:, -1] = flow.masses * flow.features.field(change)
+        if self._reaction is not None:
+            rate, dies, mean = self._reaction
+            by_mean = self._new * by_rho
+            by_mean[:, 1:] += self._old[1:] * by_rho[:, :-1]
+            changed = m * (by_mean * dies / rate + mean * by_phi)
+            parts = np.stack([changed.sum(axis=0), (m * mean).sum(axis=0)])
+            changed, mass = sum_over_ranks(flow.comm, parts)
+            by = m * dies * (changed / mass)
+            of_rho += self._new * by
+            of_rho[:, :-1] += (self._old * by)[:, 1:]
+            of_phi = rate * m * mean * (changed / mass)
+        return np.stack([self._root * of_rho, of_phi / self._root], axis=2).ravel()
 
     def close(self) -> None:
         """Free the matrix and its factors."""
@@ -116,6 +151,8 @@ class PathMatrix:
                 entries += [(row + 1, column + 1), (row + 1, column), (column, row + 1)]
                 then = row[:, 1:] + 1, column[:, :-1]
                 entries += [then, then[::-1]]
+        if flow.problem.birth_death > 0:
+            entries.append((own + 1, own + 1))
         rows, columns = (
             np.concatenate([part.ravel() for part in parts]).astype(PETSc.IntType)
             for parts in zip(*entries, strict=True)

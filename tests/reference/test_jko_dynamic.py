@@ -1,5 +1,7 @@
 """Dynamic JKO: exact iterates of W₂, the lagged step as one inner step, meshes of every kind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from jko_iterates import barenblatt, barenblatt_radius, gaussian_std
@@ -36,8 +38,14 @@ def moments(law):
 @pytest.mark.parametrize("upwind", (False, True))
 @pytest.mark.parametrize(
     "problem",
-    [ornstein_uhlenbeck((1.0,), (0.5,), 0.5), erf_teacher(0.1, ridge=0.1), barenblatt(2)],
-    ids=lambda problem: problem.name,
+    [
+        ornstein_uhlenbeck((1.0,), (0.5,), 0.5),
+        erf_teacher(0.1, ridge=0.1),
+        barenblatt(2),
+        replace(erf_teacher(0.1, ridge=0.1), birth_death=1.0),
+        replace(erf_teacher(0.0, ridge=0.1), birth_death=1.0),
+    ],
+    ids=lambda problem: f"{problem.name}, {problem.birth_death}, {problem.temperature}",
 )
 def test_one_inner_step_is_the_lagged_step(problem, upwind):
     flow = VertexFlow(problem, ddpde.interval(-5, 5, cells=150))

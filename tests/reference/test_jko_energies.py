@@ -96,8 +96,19 @@ def relaxing(rate):
     )
 
 
-@pytest.mark.parametrize("method, order", (("jko", 1), ("jko-bdf2", 2)))
-def test_birth_and_death_against_the_flow_of_gaussians(method, order):
+BIRTHS = pytest.mark.parametrize(
+    "method, order, cells", (("jko", 1, 300), ("jko-bdf2", 2, 300), ("jko-dynamic", 1, 180))
+)
+
+
+def solved(problem, mesh, t_end, method, tau):
+    """Two inner steps where a method has any."""
+    inner = {"inner_steps": 2} if method == "jko-dynamic" else {}
+    return ddpde.solve(problem, mesh, times=[t_end], method=method, dt=tau, **inner)
+
+
+@BIRTHS
+def test_birth_and_death_against_the_flow_of_gaussians(method, order, cells):
     """s' = 2 − 2s + α s (1 − s), m' = −m − α m s, and the order in τ."""
     exact = solve_ivp(
         lambda t, y: [2 - 2 * y[0] + y[0] * (1 - y[0]), -y[1] - y[1] * y[0]],
@@ -105,10 +116,10 @@ def test_birth_and_death_against_the_flow_of_gaussians(method, order):
         [0.25, 1.0],
         rtol=1e-10,
     ).y[:, -1]
-    mesh = ddpde.interval(-6, 6, cells=300)
+    mesh = ddpde.interval(-6, 6, cells=cells)
     found, laws = [], []
     for count in (40, 80, 160):
-        run = ddpde.solve(relaxing(1.0), mesh, times=[0.5], method=method, dt=0.5 / count)
+        run = solved(relaxing(1.0), mesh, 0.5, method, 0.5 / count)
         x, masses = run.laws[-1].points(4)
         mean = masses @ x[:, 0]
         found.append([masses @ (x[:, 0] - mean) ** 2, mean])
@@ -118,19 +129,19 @@ def test_birth_and_death_against_the_flow_of_gaussians(method, order):
     slope = np.log2(np.abs(laws[1] - laws[0]).sum() / np.abs(laws[2] - laws[1]).sum())
     assert abs(slope - order) < 0.1, slope
     limit = found[2] + np.subtract(found[2], found[1]) / (2**order - 1)
-    assert np.all(np.abs(limit - exact) < 1e-3)
+    assert np.all(np.abs(limit - exact) < 0.6 * (12 / cells) ** 2)
 
 
-@pytest.mark.parametrize("method, order", (("jko", 1), ("jko-bdf2", 2)))
+@BIRTHS
 @pytest.mark.parametrize("temperature", (0.0, 0.1))
-def test_birth_and_death_against_the_method_of_lines(temperature, method, order):
+def test_birth_and_death_against_the_method_of_lines(temperature, method, order, cells):
     """A network: what is born follows its risk."""
     problem = replace(erf_teacher(temperature, ridge=0.1), birth_death=2.0)
     mesh = ddpde.interval(-3, 4, cells=64)
     exact = ddpde.solve(problem, mesh, times=[0.3], degree=3, rtol=1e-6).free_energy()[-1]
-    mesh, found, laws = ddpde.interval(-3, 4, cells=280), [], []
+    mesh, found, laws = ddpde.interval(-3, 4, cells=cells), [], []
     for tau in (0.02, 0.01, 0.005):
-        run = ddpde.solve(problem, mesh, times=[0.3], method=method, dt=tau)
+        run = solved(problem, mesh, 0.3, method, tau)
         found.append(run.free_energy()[-1])
         laws.append(run.laws[-1].values)
         assert np.diff(run.history["free_energy"]).max() < 0
@@ -141,13 +152,12 @@ def test_birth_and_death_against_the_method_of_lines(temperature, method, order)
     assert abs(limit - exact) < (1e-3 if temperature == 0 else 1e-4)
 
 
-@pytest.mark.parametrize("method", ("jko-upwind", "jko-bdf2"))
+@pytest.mark.parametrize("method", ("jko-upwind", "jko-bdf2", "jko-dynamic"))
 @pytest.mark.parametrize("tau", (1e-4, 1e-2, 1.0, 10.0))
 def test_birth_and_death_keep_mass_sign_and_descent(tau, method):
     for T in (0.0, 0.01, 1.0):
         problem = replace(erf_teacher(T, ridge=0.1), birth_death=1.0)
-        mesh = ddpde.interval(-5, 5, cells=100)
-        run = ddpde.solve(problem, mesh, times=[3 * tau], method=method, dt=tau)
+        run = solved(problem, ddpde.interval(-5, 5, cells=100), 3 * tau, method, tau)
         assert np.abs(run.history["mass"] - 1).max() < 1e-12
         assert run.history["minimum"].min() >= 0
         assert np.diff(run.history["free_energy"]).max() <= 1e-10
