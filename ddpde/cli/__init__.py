@@ -172,7 +172,7 @@ def validate(
     cases: Annotated[list[Path], typer.Argument(metavar="CASE.TOML...", help="The case files.")],
     out: Out = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep verdicts on the same files and code.")
+        bool, typer.Option("--resume", help="Keep verdicts on the same files, code and libraries.")
     ] = False,
     index: Annotated[
         Path | None,

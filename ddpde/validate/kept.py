@@ -1,10 +1,12 @@
-"""Verdicts that still hold: the same files, the same code."""
+"""Verdicts that still hold: the same files, the same code, the same libraries."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ddpde
@@ -12,10 +14,21 @@ from ddpde.validate.case import Case
 from ddpde.validate.verdict import Verdict
 
 _NO_INPUT = {".md", ".html", ".png"}
+_LIBRARIES = (
+    "dolfinx-solver-real",
+    "fenics-dolfinx",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "POT",
+)
 
 
 def fingerprint(case: Case) -> str | None:
-    """Of the files beside the case's own and of the package's code; None without a case file.
+    """Of the files beside the case's own, the package's code, and the versions of Python and of
+    the `libraries`; None without a case file.
 
     What a case imports from elsewhere is not seen.
     """
@@ -23,7 +36,20 @@ def fingerprint(case: Case) -> str | None:
         return None
     beside = [f for f in sorted(case.source.resolve().parent.iterdir()) if f.is_file()]
     files = [f for f in beside if f.suffix not in _NO_INPUT]
-    return _digest(files) + _code()
+    versions = json.dumps([platform.python_version(), libraries()])
+    return _digest(files) + _code() + hashlib.sha256(versions.encode()).hexdigest()[:32]
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that figures depend on, as far as they are installed."""
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def kept_verdict(case: Case, folder: Path) -> Verdict | None:

@@ -7,7 +7,6 @@ import json
 import platform
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,10 @@ from ddpde.run.trajectory import plain
 from ddpde.validate.case import Case, ParticlePlan
 from ddpde.validate.comparison import Comparison, compare, marginal_gaps, observed
 from ddpde.validate.experiments import Experiments, run_experiments
-from ddpde.validate.kept import fingerprint
+from ddpde.validate.kept import fingerprint, libraries
 from ddpde.validate.solutions import Solutions, solve_case
 from ddpde.validate.spread import predicted_fluctuations, spread
 from ddpde.validate.verdict import Verdict, judge
-
-_LIBRARIES = ("dolfinx-solver-real", "fenics-dolfinx", "jax", "numpy", "scipy", "scikit-learn")
 
 
 def validate(case: Case, folder: str | Path | None = None) -> Verdict:
@@ -213,18 +210,12 @@ def _plan(plan: ParticlePlan, problem: Problem) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, Any]:
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return {
         "ddpde": ddpde.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "ranks": MPI.COMM_WORLD.size,
-        "libraries": found,
+        "libraries": libraries(),
         "command": " ".join(["ddpde", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
     }

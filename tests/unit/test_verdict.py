@@ -145,7 +145,7 @@ def test_a_false_alarm_in_the_family_has_the_level_asked_for(run, surrogate):
         assert red(case_of(run), Solutions(run, None, {}), measured) == expected
 
 
-def test_a_verdict_is_kept_on_the_same_files_and_code(tmp_path, monkeypatch):
+def test_a_verdict_is_kept_on_the_same_files_code_and_libraries(tmp_path, monkeypatch):
     from ddpde.validate import kept
 
     file = tmp_path / "case.toml"
@@ -159,7 +159,9 @@ def test_a_verdict_is_kept_on_the_same_files_and_code(tmp_path, monkeypatch):
     (tmp_path / "build.py").rename(tmp_path / "other.py")
     third = kept.fingerprint(case)
     monkeypatch.setattr(kept, "_code", lambda: "changed")
-    assert len({first, second, third, kept.fingerprint(case)}) == 4
+    fourth = kept.fingerprint(case)
+    monkeypatch.setattr(kept, "libraries", lambda: {"jax": "0.0"})
+    assert len({first, second, third, fourth, kept.fingerprint(case)}) == 5
 
 
 def test_fluctuations_between_the_quantiles_of_chi_squared():
