@@ -42,6 +42,9 @@ def optimality(
     Give a `mesh` where the law's own cells moved with the flow (Lagrangian) and so cover its
     support alone. Support: the points of highest density that hold all but `tail` of the mass.
     Called on rank 0, where laws are; `mesh` is then a mesh of that rank.
+
+    Raises ProblemError where the temperature is positive, mass is not conserved, or there is an
+    internal energy or noise (Mei et al. 2018, Chizat and Bach 2018 have neither).
     """
     if problem.temperature > 0:
         raise ProblemError(

@@ -314,6 +314,8 @@ def phase_diagram(
 ) -> Any:
     """An observable (default: mean of the first coordinate) over temperature, as a figure.
 
+    Parameters: `branches`, of `continuation`; `observable`, a function of a state; `label`, what
+    the vertical axis says. Returns a matplotlib Figure, which `savefig` writes.
     Stable states solid, unstable ones dashed, branch points marked. Observables that are
     expectations must be evaluated on all ranks: call it there.
     """

@@ -67,7 +67,11 @@ class Stability:
 def stability(state: StationaryState, count: int = 6) -> Stability:
     """The `count` leading eigenvalues of the linearised flow around `state`, through SLEPc.
 
-    Raises SolverError where SLEPc does not converge.
+    Parameters: `state`, of `ddpde.stationary` or of a branch. The rates of the result are
+    those of perturbations that go like exp(rate · s), s = ∫ ξ dt, the largest first.
+
+    Raises SolverError where SLEPc does not converge, or finds fewer growing directions than the
+    state has.
     """
     linearised = _Linearised(state)
     variance = state.expectation(lambda x: ((x - state.mean) ** 2).sum(axis=1))

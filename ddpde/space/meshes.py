@@ -99,7 +99,10 @@ _CELLS = {
 def interval(
     lower: float, upper: float, *, cells: int, comm: MPI.Comm = MPI.COMM_WORLD
 ) -> dmesh.Mesh:
-    """[lower, upper] in `cells` equal cells, distributed over `comm`."""
+    """[lower, upper] in `cells` equal cells, distributed over `comm`.
+
+    Raises MeshError where lower >= upper or `cells` is no whole number.
+    """
     _check_box([lower], [upper], [cells])
     return dmesh.create_interval(comm, cells, (float(lower), float(upper)))
 
@@ -115,7 +118,7 @@ def box(
     """The box Π[lower_j, upper_j] in 1, 2 or 3 dimensions, `cells[j]` cells in direction j.
 
     `cell`: "quadrilateral" (default) or "triangle" in 2D, "hexahedron" (default) or
-    "tetrahedron" in 3D.
+    "tetrahedron" in 3D. Raises MeshError where these do not make a box.
     """
     dim = len(lower)
     if dim == 1:

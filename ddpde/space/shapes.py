@@ -17,7 +17,10 @@ from ddpde.space.partition import with_neighbours
 
 
 def disc(radius: float = 1.0, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
-    """The disc |x| <= radius in the plane, in triangles of about `size`."""
+    """The disc |x| <= radius in the plane, in triangles of about `size`.
+
+    Raises MeshError where a length is not positive, MissingDependencyError without gmsh.
+    """
     _positive(radius=radius, size=size)
     return _build(lambda occ: occ.addDisk(0, 0, 0, radius, radius), 2, 2, size, comm)
 
@@ -25,7 +28,11 @@ def disc(radius: float = 1.0, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD) -
 def annulus(
     inner: float, outer: float, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD
 ) -> dmesh.Mesh:
-    """The ring inner <= |x| <= outer in the plane, in triangles of about `size`."""
+    """The ring inner <= |x| <= outer in the plane, in triangles of about `size`.
+
+    Raises MeshError where a length is not positive or inner >= outer,
+    MissingDependencyError without gmsh.
+    """
     _positive(inner=inner, outer=outer - inner, size=size)
 
     def draw(occ: Any) -> None:
@@ -36,13 +43,19 @@ def annulus(
 
 
 def ball(radius: float = 1.0, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
-    """The ball |x| <= radius in space, in tetrahedra of about `size`."""
+    """The ball |x| <= radius in space, in tetrahedra of about `size`.
+
+    Raises MeshError where a length is not positive, MissingDependencyError without gmsh.
+    """
     _positive(radius=radius, size=size)
     return _build(lambda occ: occ.addSphere(0, 0, 0, radius), 3, 3, size, comm)
 
 
 def sphere(radius: float = 1.0, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD) -> dmesh.Mesh:
-    """The surface |x| = radius in space, in triangles of about `size`."""
+    """The surface |x| = radius in space, in triangles of about `size`: three coordinates.
+
+    Raises MeshError where a length is not positive, MissingDependencyError without gmsh.
+    """
     _positive(radius=radius, size=size)
     return _build(lambda occ: occ.addSphere(0, 0, 0, radius), 2, 3, size, comm)
 
@@ -50,7 +63,13 @@ def sphere(radius: float = 1.0, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD)
 def torus(
     major: float, minor: float, *, size: float, comm: MPI.Comm = MPI.COMM_WORLD
 ) -> dmesh.Mesh:
-    """The surface at distance `minor` from a circle of radius `major`, in triangles."""
+    """The surface at distance `minor` from a circle of radius `major` around the third axis.
+
+    In triangles of about `size`; three coordinates.
+
+    Raises MeshError where a length is not positive or minor >= major,
+    MissingDependencyError without gmsh.
+    """
     _positive(minor=minor, major=major - minor, size=size)
     return _build(lambda occ: occ.addTorus(0, 0, 0, major, minor), 2, 3, size, comm)
 
