@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from ddpde.cli.guard import (
     start_mpi,
     writing,
 )
-from ddpde.comm import rank
+from ddpde.comm import log, rank
 from ddpde.errors import DdpdeError
 
 if TYPE_CHECKING:
@@ -58,7 +59,15 @@ Out = Annotated[
 
 def main() -> None:
     """The `ddpde` command."""
+    # JAX reads these as it is imported; what a user has set stays
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_kept_steps()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     app(prog_name="ddpde")
+
+
+def _kept_steps() -> Path:
+    """Where compiled steps of particles are kept from one command to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddpde"
 
 
 def _version(wanted: bool) -> None:
@@ -227,6 +236,9 @@ def _validate(case: Path, out: Path | None, resume: bool, state: State) -> tuple
     if verdict is None:
         on_root(lambda: _prepare(folder, case))
         state.folder = folder
+        if loaded.particles is not None:
+            kept_in = os.environ.get("JAX_COMPILATION_CACHE_DIR", "memory")
+            log.info("steps of particles are compiled at their first use, and kept in %s", kept_in)
         verdict = judge(loaded, folder)
         kept = ""
     else:

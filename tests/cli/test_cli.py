@@ -340,3 +340,25 @@ def test_ctrl_c_before_anything(tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err == "interrupted: nothing had been computed\n"
+
+
+def test_compiled_steps_are_kept(tmp_path):
+    particles = "[particles]\nwidths = [4]\nreplicas = 2\nstep_size = 0.0125\n"
+    (tmp_path / "tiny.toml").write_text(TINY + particles)
+    cache = tmp_path / "cache"
+    sizes = []
+    for _ in range(2):
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        done = subprocess.run(
+            [sys.executable, "-m", "ddpde", "validate", "tiny.toml"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        assert f"kept in {cache / 'ddpde'}" in done.stderr
+        sizes.append(sorted(f.name for f in (cache / "ddpde").iterdir()))
+    assert sizes[0] == sizes[1] and any("jit_" in name for name in sizes[0])
