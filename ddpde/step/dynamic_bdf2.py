@@ -17,6 +17,10 @@ two are parallel, and so, as d_{n+1} − d_n = O(τ²), to the order wanted. W i
 mass went on, then the D_{n+1} that comes of it, carried back half the way. On a line, where
 displacements are proportional, this is BDF2 of Gallouët, Natale & Todeschi with their geodesic
 extrapolation.
+
+Birth and death: −h (F_T' + V) is also how much the logarithm of a piece of mass grows, over α, less
+its mean. Geodesics have ∂_t φ + ½ |∇φ|² + ½ α φ² = 0 then, and G is carried by
+∂_t G + ½ (∇W·∇G + α W G) = 0 in the same way, W and G less their means.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
+from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.bdf2 import LONGEST, Continuing, weights
@@ -36,6 +41,7 @@ from ddpde.step.mobility import upwinding
 _ROUNDS = 2  # of a potential carried along a way and the step with it
 _COURANT = 1.0  # cells that a stage of Runge and Kutta may go
 _MOST_STAGES = 1000
+_MOST_GROWTH = 30.0  # of the logarithm of a density, by birth and death, on half a way
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,9 @@ class DynamicBdf2(Continuing[_Past, DynamicProximal]):
         return density
 
     def _carried(self, G: np.ndarray, way: np.ndarray, upstream: np.ndarray) -> np.ndarray:
-        """G (n,) after ∂_t G + ½ ∇W·∇G = 0 for a unit of time; W (n,): `way`.
+        """G (n,) after ∂_t G + ½ (∇W·∇G + α W G) = 0 for a unit of time; W (n,): `way`.
+
+        With births and deaths W and G count from their means over the past density.
 
         upstream (e,): how much of a pair's slope is seen from the end downstream alone.
         """
@@ -114,15 +122,18 @@ class DynamicBdf2(Continuing[_Past, DynamicProximal]):
         at_j = 0.5 + upstream * ((speed > 0) - 0.5)
         to_i, to_j = -0.5 * (1.0 - at_j) * speed, -0.5 * at_j * speed
         cells = 0.25 * flow.scattered(np.abs(speed), np.abs(speed)) / flow.masses
-        most = flow.comm.allreduce(float(cells.max(initial=0.0)), MPI.MAX)
-        if not most <= _COURANT * _MOST_STAGES:
+        born = 0.5 * flow.problem.birth_death * self._centred(way)
+        far = [float(np.abs(part).max(initial=0.0)) for part in (cells, born)]
+        most, grown = (flow.comm.allreduce(part, MPI.MAX) for part in far)
+        if not (most <= _COURANT * _MOST_STAGES and grown <= _MOST_GROWTH):
             raise SolverError("mass went too far in a step of BDF2", "take a smaller dt")
-        count = max(1, int(np.ceil(most / _COURANT)))
+        count = max(1, int(np.ceil(max(most / _COURANT, grown))))
 
         def rate(G: np.ndarray) -> np.ndarray:
             values = flow.shared(G)
             rise = values[j] - values[i]
-            return flow.scattered(to_i * rise, to_j * rise) / (count * flow.masses)
+            moved = flow.scattered(to_i * rise, to_j * rise) / (count * flow.masses)
+            return moved - born / count * self._centred(G) if flow.problem.birth_death else moved
 
         for _ in range(count):  # Kutta's method of order 3
             first = rate(G)
@@ -130,3 +141,10 @@ class DynamicBdf2(Continuing[_Past, DynamicProximal]):
             third = rate(G - first + 2.0 * second)
             G = G + (first + 4.0 * second + third) / 6.0
         return G
+
+    def _centred(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) less their mean over the past density."""
+        assert self._past is not None
+        carried = self._flow.masses * self._past.density
+        total, mass = sum_over_ranks(self._flow.comm, np.array([carried @ values, carried.sum()]))
+        return values - total / mass

@@ -88,7 +88,7 @@ JKO_METHODS = {
     "jko-upwind": Scheme(1, VertexFlow, partial(LaggedProximal, upwind=True), _BOTH),
     "jko-bdf2": Scheme(2, VertexFlow, LaggedBdf2, _BIRTHS),
     "jko-dynamic": Scheme(1, VertexFlow, DynamicProximal, _BIRTHS, has_inner_steps=True),
-    "jko-dynamic-bdf2": Scheme(2, VertexFlow, DynamicBdf2, has_inner_steps=True),
+    "jko-dynamic-bdf2": Scheme(2, VertexFlow, DynamicBdf2, _BIRTHS, has_inner_steps=True),
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal, _CROWDS),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint, _CROWDS),
     "jko-quantile-bdf2": Scheme(2, QuantileFlow, QuantileBdf2, _CROWDS),
