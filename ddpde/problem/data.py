@@ -98,6 +98,8 @@ class DataSet:
     uniforms = 1
 
     def __post_init__(self) -> None:
+        for name in ("x", "y"):
+            object.__setattr__(self, name, _reals(name, getattr(self, name)))
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.y) == 0:
             raise ProblemError(
                 f"data of shapes x {self.x.shape}, y {self.y.shape}", "give x (M, d) and y (M,)"
@@ -120,6 +122,16 @@ class DataSet:
 
     def nodes(self) -> Nodes:
         return Nodes(self.x, self.y, np.full(len(self.y), 1.0 / len(self.y)))
+
+
+def _reals(name: str, values: object) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise ProblemError(f"{name} of the data is no array of real numbers")
+    return array.astype(float, copy=False)
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,13 @@ def test_gaussian_nodes_integrate_moments_and_label_noise():
     assert nodes.weights @ nodes.y**2 == pytest.approx(1.25, rel=1e-12)
 
 
+@pytest.mark.parametrize("x", [[["a"]], [[1.0, 2.0], [3.0]], np.ones((1, 2)) * 1j, None])
+def test_data_are_arrays_of_real_numbers(x):
+    with pytest.raises(ProblemError, match="x of the data is no array of real numbers"):
+        DataSet(x, [1.0])
+    assert DataSet([[1, 2]], [3]).x.dtype == float
+
+
 def test_data_set_draws_every_sample_alike():
     law = DataSet(np.arange(5.0)[:, None], np.arange(5.0))
     x, y = law.draw(np.zeros((10000, 0)), np.random.default_rng(0).random((10000, 1)))
