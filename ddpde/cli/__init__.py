@@ -60,14 +60,18 @@ Out = Annotated[
 def main() -> None:
     """The `ddpde` command."""
     # JAX reads these as it is imported; what a user has set stays
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_kept_steps()))
+    if (folder := _kept_steps()) is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     app(prog_name="ddpde")
 
 
-def _kept_steps() -> Path:
-    """Where compiled steps of particles are kept from one command to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddpde"
+def _kept_steps() -> str | None:
+    """Where compiled steps of particles are kept between commands; None: there is no such place."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    place = next((p for p in (Path(caches), *Path(caches).parents) if p.exists()), None)
+    writable = Path(caches).is_absolute() and place is not None and os.access(place, os.W_OK)
+    return str(Path(caches) / "ddpde") if writable else None
 
 
 def _version(wanted: bool) -> None:
