@@ -98,10 +98,13 @@ class Loop:
         """The free energy cannot rise: where it does by much, the step is unstable."""
         energy, before = row["free_energy"], self._recorder.latest("free_energy")
         if not energy <= before + UNSTABLE * max(1.0, abs(before)):
+            remedy = "take a smaller rtol"
+            if not self._system.adaptive:
+                remedy = "take a smaller dt (rk and imex methods without dt follow rtol)"
             raise SolverError(
                 f"the time integration is unstable at t = {row['t']:.6g}: "
                 f"the free energy rose from {before:.6g} to {energy:.6g}",
-                "take a smaller rtol or dt; if that fails, a finer mesh",
+                f"{remedy}; if that fails, take a finer mesh",
             )
 
     def _pass_by(self, end: float) -> None:
