@@ -1,14 +1,15 @@
-"""Where a law without entropy goes in a step: a first guess beyond its front.
+"""Where a law without entropy goes in a step: tails beyond its old front, drawn to their ends.
 
 Mobilities vanish where there is no mass, and Newton's method takes it one vertex farther an
-iteration: the finer the mesh, the more of them. But a front moves with the velocity −∇φ behind it
-(Vázquez, The Porous Medium Equation, 2007), where the pressure p is smooth and ends with a slope.
-So p and φ are continued linearly, ring by ring, from where they are smooth, and
+iteration: the finer the mesh, the more of them. But beyond the old front a step with the norm not
+varied is ρ = τ div(ρ ∇p) alone, with p ~ ρ^k there, and of that the solution is known: a front at
+the distance y has
 
-    p + τ ∇p·∇φ,  where it is > 0,
+    p = k y²/(2 (k + 2) τ).
 
-is the pressure after the step; Newton's method begins with the greater density of that and of what
-the last step tells.
+So what Newton's method finds a little behind the old front, by its pressure and by its slope,
+tells how far the new one is, and the tail is drawn as far, ring by ring of vertices. Forces that
+hold a front in its place leave ∇φ = 0 there, and nothing is drawn.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from ddpde.step.lagged_linear import ringed
 from ddpde.step.monotone import Graph
 
 _WITHIN = 0.5  # of the mean pressure around a vertex: with less it is ahead of the front
-_MOST_RINGS = 64
+_MOST_RINGS = 256
 _SMALL = 1e-9  # of p/ρ
+_NO_SLOPE = 1e-300
+_AT_FIRST = 0.8  # of the distance that the slope of φ before the step tells
 
 
 def ends(flow: VertexFlow) -> bool:
@@ -41,51 +44,53 @@ def within(flow: VertexFlow, density: np.ndarray) -> np.ndarray:
     return (pressure > 0) & (more >= 0)
 
 
-def beyond(
+def drawn(
     flow: VertexFlow,
-    u: np.ndarray,
+    mu: np.ndarray,
+    density: np.ndarray,
     phi: np.ndarray,
-    smooth: np.ndarray | None,
-    start: tuple[np.ndarray, np.ndarray],
     tau: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The start (density, potential) of a step of τ from densities u (n,), with what comes beyond
-    the front of u, or of the law before, which was behind its own at the vertices `smooth` (n,).
+    *,
+    at_first: bool = False,
+) -> np.ndarray:
+    """Densities (n,), found with φ (n,) in a step of τ from those of μ (n,), with their tail drawn.
 
-    phi (n,): the potential of the last step. Nothing is added where the front went no farther than
-    a vertex in that: Newton's method takes it there in any case.
+    `at_first`: where nothing is found yet, and the slope of φ alone tells how far it goes.
     """
-    known = within(flow, u)
-    ready = known if smooth is None else known & smooth
-    if smooth is not None and not _any(flow, known & ~ringed(flow, ready)):
-        return start
-    ready = ready & ~ringed(flow, ~ready)
-    graph = Graph(0.0, flow.problem.internal, _SMALL)
-    values = np.stack([graph.pressure(u), phi], axis=1)
-    slopes = _slopes(flow, values, known, ready)
-    density, potential = (np.array(part) for part in start)
+    internal, d = flow.problem.internal, flow.across.shape[1]
+    graph = Graph(0.0, internal, _SMALL)
+    pressure = graph.pressure(density)
+    before = np.sqrt(np.maximum(graph.pressure(mu), 0.0))
+    old = within(flow, mu)
+    ready = old if at_first else old & ~ringed(flow, ringed(flow, ~within(flow, density)))
+    rim = ready & ringed(flow, ~ready)
+    slopes = _slopes(flow, np.stack([before, phi], axis=1), old, ready)[rim]
+    inwards, rises = slopes[:, :d], slopes[:, d:]
+    inwards = inwards / np.maximum(np.linalg.norm(inwards, axis=1, keepdims=True), _NO_SLOPE)
+    power = density[rim] * internal.second_derivative(density[rim]) / pressure[rim]
+    bend = power / (2.0 * (power + 2.0) * tau)
+    far = np.maximum(np.einsum("va,va->v", inwards, rises), 0.0) / (2.0 * bend)
+    # a tail that is too short has too much pressure and too little slope
+    far = _AT_FIRST * far if at_first else np.sqrt(far * np.sqrt(pressure[rim] / bend))
+    values = np.zeros((len(mu), 2 + 2 * d))
+    values[rim, 0], values[rim, 1], values[rim, 2 : 2 + d] = far, bend, inwards
+    density = density.copy()
     for _ in range(_MOST_RINGS):
-        ring, mean = _continued(flow, ready, np.concatenate([values, slopes], axis=1))
-        values[ring] = np.where(known[ring, None], values[ring], mean[:, :2])
-        slopes[ring] = mean[:, 2:]
-        rise = tau * np.einsum("va,va->v", *np.hsplit(slopes[ring], 2))
-        pressure = np.maximum(values[ring, 0] + rise, 0.0)
-        moved = graph.point(pressure)[0]
-        more = moved > density[ring]
-        density[ring] = np.where(more, moved, density[ring])
-        potential[ring] = np.where(more, values[ring, 1] + rise, potential[ring])
+        ring, mean = _continued(flow, ready, values)
+        values[ring] = mean
+        there = mean[:, 0] > 0
+        tail = graph.point(mean[:, 1] * np.maximum(mean[:, 0], 0.0) ** 2)[0]
+        density[ring] = np.where(there & ~old[ring], tail, density[ring])
         ready |= ring
-        if not _any(flow, pressure > 0):
+        if not _any(flow, there):
             break
-    return density, potential
+    return density
 
 
-def goes_far(flow: VertexFlow, u: np.ndarray, density: np.ndarray) -> bool:
-    """Whether the front of densities (n,) is farther than two vertices beyond that of u (n,)."""
-    if not ends(flow):
-        return False
-    near = ringed(flow, ringed(flow, within(flow, u)))
-    return _any(flow, within(flow, density) & ~near)
+def goes_far(flow: VertexFlow, before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether the front went farther than two vertices between densities (n,)."""
+    near = ringed(flow, ringed(flow, within(flow, before)))
+    return _any(flow, within(flow, after) & ~near)
 
 
 def _any(flow: VertexFlow, chosen: np.ndarray) -> bool:
@@ -105,7 +110,9 @@ def _continued(
     first, last = (np.where(outwards, one[pairs], other[pairs]) for one, other in ((i, j), (j, i)))
     across = np.where(outwards[:, None], 1.0, -1.0) * flow.across[pairs]
     there = flow.shared(known)[first]
-    there[:, :2] += np.einsum("eka,ea->ek", there[:, 2:].reshape(len(pairs), 2, -1), across)
+    there[:, :2] += np.einsum(
+        "eka,ea->ek", there[:, 2:].reshape(len(pairs), 2, across.shape[1]), across
+    )
     sums = _summed(flow, last, flow.transmissibility[pairs], there)
     ring = ~ready & (sums[:, 0] > 0)
     return ring, sums[ring, 1:] / sums[ring, :1]

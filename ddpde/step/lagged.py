@@ -44,11 +44,7 @@ class Trend:
         """Density and potential after one more step, of τ, if they go on to change like that."""
         ratio = tau / self.tau
         density = np.maximum(self.density + ratio * self.change, _LEAST_GUESS * self.density)
-        start = density, self.potential + ratio * self.potential_change
-        if not front.ends(flow):
-            return start
-        smooth = front.within(flow, self.density - self.change)
-        return front.beyond(flow, self.density, self.potential, smooth, start, tau)
+        return density, self.potential + ratio * self.potential_change
 
 
 class LaggedProximal:
@@ -90,7 +86,10 @@ class LaggedProximal:
         self.iterations = 0
         first = start or self._nearest(u, tau)
         with suppress(SolverError):
-            if not frozen and self._far(u, first, start):
+            if not frozen and self._far():
+                if self._trend is None:
+                    density, phi = first
+                    first = front.drawn(self._flow, u, density, phi, tau, at_first=True), phi
                 easier = self._newton_from(first, u, tau, frozen=True, roughly=True)
                 first = easier.density, easier.potential
             return self._newton_from(first, u, tau, frozen=frozen)
@@ -103,19 +102,17 @@ class LaggedProximal:
             return self._from_transport(u, tau, frozen)
         return self._by_continuation(u, tau, frozen)
 
-    def _far(self, u: np.ndarray, first: Start, start: Start | None) -> bool:
-        """Whether the front of u went, or without a step before goes, farther than two vertices."""
-        if start is None or self._trend is None:
-            return front.goes_far(self._flow, u, first[0])
-        return front.goes_far(self._flow, self._trend.density - self._trend.change, u)
+    def _far(self) -> bool:
+        """Whether a front went farther than two vertices in the last step, if there was one."""
+        if not front.ends(self._flow):
+            return False
+        past = self._trend
+        return past is None or front.goes_far(self._flow, past.density - past.change, past.density)
 
     def _nearest(self, u: np.ndarray, tau: float) -> Start:
-        """The old law, beyond its front a moved one; the last step's potential if there was one."""
-        flow, last = self._flow, self.latest
-        start = (self._newton.lifted(u), last.potential) if last else self._newton.first_guess(u)
-        if not front.ends(flow):
-            return start
-        return front.beyond(flow, u, start[1], None, start, tau)
+        """The old law; the last step's potential if there was one."""
+        last = self.latest
+        return (self._newton.lifted(u), last.potential) if last else self._newton.first_guess(u)
 
     def _from_transport(self, u: np.ndarray, tau: float, frozen: bool) -> Found:
         """From the movement without entropy in the field of u, which is found whatever τ is: its

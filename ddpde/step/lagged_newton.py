@@ -28,13 +28,16 @@ from ddpde.comm import sum_over_ranks
 from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.problem.internal import largest_density
+from ddpde.step import front
 from ddpde.step.crowded import CrowdGraph
 from ddpde.step.lagged_linear import LaggedSystem, Linearised, Reaction, ringed
 from ddpde.step.mobility import upwinding
 from ddpde.step.monotone import Graph
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
-_ROUGH = 1e-4  # the same, of a start for another movement
+_ROUGH = 4e-3  # the same, of a start for another movement: a varied norm changes as much; more,
+# the longer it takes
+_DRAWN = 3  # iterations of such a start after which tails are drawn
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
 _LACK = 1e-13  # mass below zero
 _NOTHING = 1e-30  # of the peak: vertices with less, and nothing around them, stay as they are
@@ -124,6 +127,7 @@ class LaggedNewton:
         limit, best, latest = _MOST_CHANGE * temperature or np.inf, np.inf, 0
         if barrier:
             limit = max(limit, _MOST_CHANGE_CROWDED)
+        draws = (_DRAWN if roughly else 1) if frozen and front.ends(flow) else 0
         for iteration in range(_MOST_ITERATIONS):
             self.iterations = iteration
             with np.errstate(over="ignore", invalid="ignore"):  # seen to by the residual
@@ -136,7 +140,7 @@ class LaggedNewton:
             off = np.abs(at.moved).sum() + (m * gap)[needed].sum()
             residual = float(sum_over_ranks(flow.comm, np.array([off]))[0])
             allowed = (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE
-            if residual <= (_ROUGH if roughly else allowed):
+            if residual <= (_ROUGH * (1 + iteration) if roughly else allowed):
                 cold_end = temperature == 0 and not roughly
                 drained = self._drained(density, weights) if cold_end else None
                 if drained is None:
@@ -173,6 +177,8 @@ class LaggedNewton:
                 break
             phi += np.clip(change, -limit, limit)
             density, pressure = graph.moved(density, pressure, along * step, across * step)
+            if iteration < draws:
+                density, pressure = graph.at(front.drawn(flow, mu, density, phi, tau))
         raise SolverError(
             f"a JKO step of {tau:.3g} did not converge: residual {residual:.1e} after "
             f"{iteration} Newton iterations",

@@ -10,17 +10,16 @@ from ddpde.problem.classics import porous_medium
 from ddpde.problem.initial import DensityLaw
 from ddpde.problem.internal import PorousMedium
 from ddpde.step import front
+from ddpde.step.lagged_newton import LaggedNewton
 
-TAU = 0.05
+TAU = 0.2
 
 
-def moved(problem, mesh):
-    """Flow, old densities, and those that a step of TAU begins with."""
+def drawn(problem, mesh):
+    """Flow, old densities, and those with a tail that a step of TAU begins with."""
     flow = VertexFlow(problem, mesh)
     u = flow.state.getArray().copy()
-    phi = problem.internal.derivative(u)
-    density, _ = front.beyond(flow, u, phi, None, (u, phi), TAU)
-    return flow, u, density
+    return flow, u, front.drawn(flow, u, u, problem.internal.derivative(u), TAU, at_first=True)
 
 
 @pytest.mark.parametrize(
@@ -34,12 +33,16 @@ def moved(problem, mesh):
     ids=("line", "line, cubic", "squares", "triangles"),
 )
 def test_a_front_is_where_it_will_be(dim, exponent, mesh):
-    """Barenblatt's profile: what is off is of second order in τ, or a vertex."""
-    flow, u, density = moved(porous_medium(dim, exponent), mesh())
-    later = porous_medium(dim, exponent, start=1.0 + TAU).initial_density(flow.points)
-    before, found, exact = (flow.masses[part > 0].sum() for part in (u, density, later))
-    assert abs(found - exact) < 0.35 * (exact - before)
-    assert np.all(density >= u)
+    """A step from Barenblatt's profile with the norm not varied; and a tail drawn stays."""
+    flow, u, density = drawn(porous_medium(dim, exponent), mesh())
+    found = LaggedNewton(flow).solve(
+        u, TAU, (density, flow.problem.internal.derivative(u)), frozen=True
+    )
+    again = front.drawn(flow, u, found.density, found.potential, TAU)
+    parts = (u, found.density, density, again)
+    before, exact, first, then = (flow.masses[front.within(flow, part)].sum() for part in parts)
+    assert abs(first - exact) < 0.4 * (exact - before)
+    assert abs(then - exact) < 0.2 * (exact - before)
 
 
 def cosine(theta):
@@ -57,8 +60,7 @@ def test_across_a_period():
             initial=DensityLaw(1, lambda theta, s=shift: cosine(theta + s), (0.0, 2 * np.pi)),
             periods=(2 * np.pi,),
         )
-        _, _, density = moved(problem, ddpde.interval(0, 2 * np.pi, cells=200))
+        _, u, density = drawn(problem, ddpde.interval(0, 2 * np.pi, cells=200))
         found.append(density)
     assert np.allclose(found[0], np.roll(found[1], 100), rtol=0, atol=1e-12)
-    reach = np.pi / 2 + TAU  # the pressure, cos θ, ends with the slope 1
-    assert (found[0] > 0).sum() == 1 + 2 * np.floor(reach / (2 * np.pi / 200))
+    assert (density > 0).sum() > (u > 0).sum() + 2
