@@ -58,6 +58,7 @@ def drawn(
     `at_first`: where nothing is found yet, and the slope of φ alone tells how far it goes.
     """
     internal, d = flow.problem.internal, flow.across.shape[1]
+    assert internal is not None
     graph = Graph(0.0, internal, _SMALL)
     pressure = graph.pressure(density)
     before = np.sqrt(np.maximum(graph.pressure(mu), 0.0))
