@@ -23,6 +23,7 @@ _LEAST_RATIO, _LEAST_PART = 1.1, 1e-4  # of that factor, and of τ, before it is
 
 _FIRST_BARRIER, _DUALITY_GAP = 1.0, 1e-10  # of a path to a largest density, and its end
 _BEGINNING = 1e-9  # of the largest density: at least that much is everywhere on that path at first
+_DRAWS = 2  # of tails, after the first iterations
 _LEAST_GUESS = 0.1  # of the density before
 
 
@@ -46,6 +47,10 @@ class Trend:
         density = np.maximum(self.density + ratio * self.change, _LEAST_GUESS * self.density)
         return density, self.potential + ratio * self.potential_change
 
+    def went_far(self, flow: VertexFlow) -> bool:
+        """Whether a front went farther than a few vertices."""
+        return front.ends(flow) and front.goes_far(flow, self.density - self.change, self.density)
+
 
 class LaggedProximal:
     """Implements `Proximal` with the norm of H⁻¹ weighted by the new density."""
@@ -58,16 +63,24 @@ class LaggedProximal:
         self._flow, self._newton = flow, LaggedNewton(flow, upwind=upwind)
 
     def __call__(
-        self, u: np.ndarray, tau: float, *, near: Start | None = None, frozen: bool = False
+        self,
+        u: np.ndarray,
+        tau: float,
+        *,
+        near: Start | None = None,
+        frozen: bool = False,
+        far: bool = False,
     ) -> np.ndarray:
         """argmin from densities u (n,), of the same mass to rounding, near u or a guess.
 
-        `frozen`: with a norm that is not varied.
+        `frozen`: with a norm that is not varied. `far`: a front goes far from the guess.
         """
         last, trend, start = self.latest, self._trend, near
-        if start is None and trend is not None and trend.ends_at(u, self._flow.comm):
-            start = trend.ahead(self._flow, tau)
-        self.latest = found = self._found(u, tau, start, frozen)
+        if start is None:
+            far = trend.went_far(self._flow) if trend else front.ends(self._flow)
+            if trend is not None and trend.ends_at(u, self._flow.comm):
+                start = trend.ahead(self._flow, tau)
+        self.latest = found = self._found(u, tau, start, frozen, far)
         self.residual = found.residual
         density, m = np.maximum(found.density, 0.0), self._flow.masses  # −0 by rounding
         wanted, kept = sum_over_ranks(self._flow.comm, np.array([m @ u, m @ density]))
@@ -81,18 +94,22 @@ class LaggedProximal:
         """Free the matrix and its factors."""
         self._newton.close()
 
-    def _found(self, u: np.ndarray, tau: float, start: Start | None, frozen: bool) -> Found:
+    def _found(
+        self, u: np.ndarray, tau: float, start: Start | None, frozen: bool, far: bool
+    ) -> Found:
         """The step solved: from the start, else from movements easier to find."""
         self.iterations = 0
         first = start or self._nearest(u, tau)
         with suppress(SolverError):
-            if not frozen and self._far():
+            if far and not frozen:
                 if self._trend is None:
                     density, phi = first
                     first = front.drawn(self._flow, u, density, phi, tau, at_first=True), phi
-                easier = self._newton_from(first, u, tau, frozen=True, roughly=True)
+                easier = self._newton_from(first, u, tau, frozen=True, roughly=True, draws=_DRAWS)
                 first = easier.density, easier.potential
-            return self._newton_from(first, u, tau, frozen=frozen)
+            return self._newton_from(
+                first, u, tau, frozen=frozen, draws=_DRAWS if far and frozen else 0
+            )
         if largest_density(self._flow.problem.internal) < np.inf:
             return self._along_a_path(u, tau, frozen)
         if self.latest is not None:
@@ -101,13 +118,6 @@ class LaggedProximal:
         with suppress(SolverError):
             return self._from_transport(u, tau, frozen)
         return self._by_continuation(u, tau, frozen)
-
-    def _far(self) -> bool:
-        """Whether a front went farther than two vertices in the last step, if there was one."""
-        if not front.ends(self._flow):
-            return False
-        past = self._trend
-        return past is None or front.goes_far(self._flow, past.density - past.change, past.density)
 
     def _nearest(self, u: np.ndarray, tau: float) -> Start:
         """The old law; the last step's potential if there was one."""

@@ -69,7 +69,8 @@ class LaggedBdf2(Continuing[_Past, LaggedProximal]):
             start = self._extrapolated(past, share)
             if start is not None:
                 mu, *beyond = start
-                density = self._step(mu, part * tau, near=past.trend.ahead(flow, tau), frozen=True)
+                near, far = past.trend.ahead(flow, tau), past.trend.went_far(flow)
+                density = self._step(mu, part * tau, near=near, frozen=True, far=far)
                 reached = self._after(u, density, tau, *beyond)
                 if reached.energy <= past.energy + ALLOWED * max(1.0, abs(past.energy)):
                     self._past = reached

@@ -37,7 +37,6 @@ from ddpde.step.monotone import Graph
 _TOLERANCE = 1e-11  # mass that continuity misses, and mass off the graph
 _ROUGH = 4e-3  # the same, of a start for another movement: a varied norm changes as much; more,
 # the longer it takes
-_DRAWN = 3  # iterations of such a start after which tails are drawn
 _STALLED = 100.0  # times the tolerance: good enough where rounding allows no better
 _LACK = 1e-13  # mass below zero
 _NOTHING = 1e-30  # of the peak: vertices with less, and nothing around them, stay as they are
@@ -99,6 +98,7 @@ class LaggedNewton:
         cold: bool = False,
         frozen: bool = False,
         roughly: bool = False,
+        draws: int = 0,
         barrier: float = 0.0,
     ) -> Found:
         """The movement from densities μ (n,) with step τ, from a first guess of (ρ, φ).
@@ -106,6 +106,7 @@ class LaggedNewton:
         `upwind`: with upwind mobilities everywhere, whatever μ is. `cold`: without entropy, and in
         the field of μ, that is F' does not change with ρ. `frozen`: with a norm that is not varied.
         `roughly`: no better than for a first guess, where densities may be below 0.
+        `draws`: of the first iterations, after which tails beyond a front are drawn.
         `barrier`: the weight of a barrier that stands for the largest density.
         Raises SolverError where Newton's method does not converge.
         """
@@ -127,7 +128,6 @@ class LaggedNewton:
         limit, best, latest = _MOST_CHANGE * temperature or np.inf, np.inf, 0
         if barrier:
             limit = max(limit, _MOST_CHANGE_CROWDED)
-        draws = (_DRAWN if roughly else 1) if frozen and front.ends(flow) else 0
         for iteration in range(_MOST_ITERATIONS):
             self.iterations = iteration
             with np.errstate(over="ignore", invalid="ignore"):  # seen to by the residual
