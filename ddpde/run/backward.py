@@ -17,6 +17,7 @@ from ddpde.run.clock import Clock
 from ddpde.step import METHODS, Method, MethodOfLines
 
 _FINER = 0.01  # tolerance of the law's own path, relative
+_SLIVER = 0.01  # of a step's length
 
 
 class Path:
@@ -107,12 +108,13 @@ class Backward:
         initial = self._adjoint.covariance(self._functions(self.state))
         if len(s) == 1:
             return initial, *np.zeros_like(noise[0])
-        clock, increasing = Clock(problem.schedule), np.array(s[::-1])
+        kept = _apart(np.array(s[::-1]))
+        clock, increasing = Clock(problem.schedule), np.array(s[::-1])[kept]
         xi = np.array([problem.schedule(clock.t_of(float(at), t)) for at in increasing])
-        values = np.array(noise[::-1])  # (steps, 2, K, K)
+        values = np.array(noise[::-1])[kept]  # (steps, 2, K, K)
         singular = not np.isfinite(xi).all()
         values[:, 1] *= 0.0 if singular else xi[:, None, None]  # s_k² = ε ξ · ξ dt
-        curve = make_interp_spline(increasing, values, k=min(5, len(s) - 1 - len(s) % 2))
+        curve = make_interp_spline(increasing, values, k=min(5, len(kept) - 1 - len(kept) % 2))
         diffusion, sgd = curve.integrate(increasing[0], increasing[-1])
         return initial, diffusion, np.full_like(sgd, np.nan) if singular else sgd
 
@@ -146,6 +148,15 @@ class Backward:
 
     def _functions(self, u: PETSc.Vec) -> np.ndarray:
         return u.getArray(readonly=True).reshape(self.local_shape)
+
+
+def _apart(times: np.ndarray) -> np.ndarray:
+    """Which of increasing times a spline goes through: not those a sliver after another, which the
+    errors of values there would bend far away; both ends."""
+    gaps = np.diff(times)
+    sliver = gaps[:-1] < _SLIVER * gaps[1:]
+    sliver[-1:] |= gaps[-1:] < _SLIVER * gaps[-2:-1]
+    return np.flatnonzero(np.concatenate([[True], ~sliver, [True]]))
 
 
 @dataclass(frozen=True)
