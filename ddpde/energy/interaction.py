@@ -21,7 +21,9 @@ from ddpde.energy.derivatives import Differentiated, differentiated
 from ddpde.energy.features import relative, shaped
 from ddpde.errors import ProblemError
 
-_SAMPLES = (150, 600, 1800)
+_SAMPLES = (150, 600, 1800, 5400)
+_MOST_INDEFINITE = 1800  # of a sample: without a Cholesky factor more take too long
+_ROWS = 600  # of W that are formed at once
 _CHECKS = 250
 _CHECKED_ROWS = 100  # of the sample, for symmetry and definiteness
 _CUTS = (0.3, 0.03)  # tolerances at which pivots end, until the measured error is below one
@@ -43,7 +45,7 @@ class InteractionFeatures:
         self.error, self.signs = np.inf, np.zeros(0)
         for count in _SAMPLES:  # as few as will do: the cost is cubic in them
             sample = box_sample((lower, upper), count)
-            matrix = shaped("interaction", np.asarray(self._W(sample, sample)), count, count)
+            matrix = np.concatenate([self._rows(part, sample) for part in _parts(sample)])
             self._scale = scale = float(np.abs(matrix).max())
             if not np.isfinite(scale):
                 raise ProblemError("the interaction is not finite on the mesh", "shrink the mesh")
@@ -53,10 +55,11 @@ class InteractionFeatures:
             for ranks in self._attempts(sample, matrix, tolerance):
                 if self._keep([rank for rank in ranks if rank <= _SURE * count], tolerance):
                     return
+        reached = f", only {self.error:.1e}" if np.isfinite(self.error) else ""
         raise ProblemError(
-            f"the interaction's compression reached {self.error:.1e} with {len(self.signs)} "
-            f"features, not {tolerance:g}",
-            "smooth the interaction, or shrink the mesh",
+            f"the interaction is not known to {tolerance:g} by {_SURE * count:.0f} features"
+            f"{reached}",
+            "smooth the interaction, shrink the mesh, or raise rtol",
         )
 
     def _attempts(
@@ -67,8 +70,11 @@ class InteractionFeatures:
         if ranks:
             yield ranks
             return
-        for cut in _CUTS:
+        for cut in _CUTS if len(sample) <= _MOST_INDEFINITE else ():
             yield self._eigenvectors(sample, matrix, cut * tolerance)
+
+    def _rows(self, some: np.ndarray, sample: np.ndarray) -> np.ndarray:
+        return shaped("interaction", np.asarray(self._W(some, sample)), len(some), len(sample))
 
     def _cholesky(self, sample: np.ndarray, matrix: np.ndarray, tolerance: float) -> list[int]:
         """Pivots and signs of a definite matrix; the ranks by _CUTS, none if it is not definite."""
@@ -139,6 +145,10 @@ class InteractionFeatures:
     @cached_property
     def _differentiate(self) -> Differentiated:
         return differentiated(lambda points: self._W(points, self._pivots) @ self._mix)
+
+
+def _parts(sample: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(sample, -(-len(sample) // _ROWS))
 
 
 def _some(count: int) -> np.ndarray:

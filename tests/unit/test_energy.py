@@ -122,6 +122,23 @@ def test_interactions_are_compressed_to_tolerance(kernel):
     assert np.abs(found - kernel(a, b)).max() <= 2e-7 * np.abs(kernel(a, b)).max()
 
 
+@pytest.mark.slow
+def test_an_interaction_shorter_than_the_box_takes_more_features():
+    box = np.array([-3.0, -3.0]), np.array([3.0, 3.0])
+    features = InteractionFeatures(
+        lambda a, b: 1.0 / (1.0 + ((a[:, None] - b[None]) ** 2).sum(axis=-1)), box, tolerance=1e-8
+    )
+    assert 1440 < len(features.signs) < 4320
+    assert features.error <= 1e-8
+
+
+def test_rough_interactions_are_refused(monkeypatch):
+    monkeypatch.setattr("ddpde.energy.interaction._SAMPLES", (150,))
+    box = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
+    with pytest.raises(ProblemError, match="by 120 features.*\n.*raise rtol"):
+        InteractionFeatures(lambda a, b: np.abs(a[:, None] - b[None]).sum(axis=-1), box)
+
+
 def test_asymmetric_interactions_are_refused():
     box = np.array([-1.0]), np.array([1.0])
     with pytest.raises(ProblemError, match="symmetric"):
