@@ -16,8 +16,10 @@ import numpy as np
 from jko_errors import of_grid, of_run
 from workprecision import Point, main, measure
 
-OURS = [  # method, cells a direction of the unit square, or size of triangles on a disc; steps
+DISC = 0.43  # radius: the support stays within
+OURS = [  # method, cells a direction or size of triangles on a disc, steps, half a square
     ("jko", 42, 23),
+    ("jko", 34, 24, DISC),
     ("jko", 54, 20),
     ("jko", 64, 32),
     ("jko-bdf2", 64, 16),
@@ -31,7 +33,6 @@ OURS = [  # method, cells a direction of the unit square, or size of triangles o
     ("jko-dynamic", 0.025, 56),
 ]
 PEER = [(64, 16), (96, 24), (128, 32)]  # cells a direction, steps
-DISC = 0.43  # radius: the support stays within
 
 C = 1 / np.sqrt(8 * np.pi)  # ρ = (C t^{-1/2} − r²/(16 t))₊, of mass one
 AGE = (0.2 / 4) ** 4 / C**2  # when the radius 4 √C t^{1/4} is 0.2
@@ -49,18 +50,19 @@ def ours() -> Iterator[Point]:
     from ddpde.problem.classics import porous_medium
 
     problem = porous_medium(2, start=AGE)
-    for method, size, steps in OURS:
+    for method, size, steps, *square in OURS:
+        (half,) = square or (0.5,)  # else the unit square
 
-        def run(method=method, size=size, steps=steps):  # type: ignore[no-untyped-def]
+        def run(method=method, size=size, steps=steps, half=half):  # type: ignore[no-untyped-def]
             if size < 1:
                 mesh = ddpde.disc(DISC, size=size)
             else:
-                mesh = ddpde.box((-0.5, -0.5), (0.5, 0.5), cells=(size, size))
+                mesh = ddpde.box((-half, -half), (half, half), cells=(size, size))
             inner = {"inner_steps": 2} if method == "jko-dynamic" else {}
             t = END - AGE
             return ddpde.solve(problem, mesh, times=[t], method=method, dt=t / steps, **inner)
 
-        words = f"triangles of {size}" if size < 1 else f"{size}² cells"
+        words = f"triangles of {size}" if size < 1 else f"{size}² cells on ±{half}"
         yield measure(f"ours ({method})", f"{words}, {steps} steps", run, of_run(exact), 2)
 
 
