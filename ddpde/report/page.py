@@ -116,10 +116,6 @@ def _repeat(content: Content) -> dict[str, Any]:
         command = f"ddpde run {USED}" if content.used else "ddpde.solve(problem, mesh, …)"
         return {"command": command, "versions": [], "rows": []}
     environment = summary["environment"]
-    command = environment["command"]
-    if not command.startswith("ddpde validate"):
-        source = summary["case"].get("source")
-        command = f"ddpde validate {source}" if source else "ddpde.validate.validate(case, folder)"
     versions = [("ddpde", environment["ddpde"]), ("Python", environment["python"])]
     versions += list(environment["libraries"].items())
     rows = [
@@ -131,4 +127,4 @@ def _repeat(content: Content) -> dict[str, Any]:
     plan = summary["case"]["particles"]
     if plan:
         rows.append(("Seed", str(plan["seed"])))
-    return {"command": command, "versions": versions, "rows": rows}
+    return {"command": environment["command"], "versions": versions, "rows": rows}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {
         "case": _described(case),
-        "environment": _environment(),
+        "environment": _environment(case),
         "wall": wall,
         "pde": _run(solutions.main),
         "cross_check": _run(solutions.cross) if solutions.cross else None,
@@ -209,14 +208,15 @@ def _plan(plan: ParticlePlan, problem: Problem) -> dict[str, Any]:
     return {**dataclasses.asdict(plan), "system": str(system), "step_sizes": steps}
 
 
-def _environment() -> dict[str, Any]:
+def _environment(case: Case) -> dict[str, Any]:
+    by_file = f"ddpde validate {case.source}"  # this case alone, whatever was validated with it
     return {
         "ddpde": ddpde.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "ranks": MPI.COMM_WORLD.size,
         "libraries": libraries(),
-        "command": " ".join(["ddpde", *sys.argv[1:]]),
+        "command": by_file if case.source else "ddpde.validate.validate(case, folder)",
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
     }
 

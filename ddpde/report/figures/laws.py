@@ -178,8 +178,15 @@ def _maps(content: Content, indices: list[int], particles: np.ndarray | None) ->
             f"; on top {'the' if count == width else f'{count} of the'} {grouped(width)} "
             f"particles of one of {counted(replicas, 'replica')}"
         )
-    caption = f"{seen}. All panels share both axes, which have the same scale."
+    alike = ", which have the same scale" * all(_proportionate(box, pair) for pair in pairs)
+    caption = f"{seen}. All panels share both axes{alike}."
     return Figure("laws", "The law over time", caption, panels, legend)
+
+
+def _proportionate(box: list[tuple[float, float]], pair: tuple[int, int]) -> bool:
+    """Whether both axes can have one scale and the panel be read."""
+    (x0, x1), (y0, y1) = (box[axis] for axis in pair)
+    return 0.3 * (x1 - x0) <= y1 - y0 <= 3.0 * (x1 - x0)
 
 
 def _map(
@@ -191,9 +198,10 @@ def _map(
 ) -> Panel:
     labels = content.labels
     (x0, x1), (y0, y1) = box[pair[0]], box[pair[1]]
-    left, bottom, top = 42, 38, 24
+    left, bottom, top = 54, 38, 24
     inner = SMALL[0] - left - 10
-    height = int(np.clip(inner * (y1 - y0) / (x1 - x0), 0.6 * inner, 1.3 * inner))
+    alike = _proportionate(box, pair)
+    height = int(inner * (np.clip((y1 - y0) / (x1 - x0), 0.3, 1.3) if alike else 0.6))
     x, y, z = _grid(law, pair, (x0, x1), (y0, y1), content.periods)
     peak = float(z.max())
     with Drawing((SMALL[0], height + bottom + top), left=left, bottom=bottom, top=top) as d:
@@ -204,7 +212,8 @@ def _map(
             d.axes.scatter(dots[:, 0], dots[:, 1], s=3.6, color=_DOT, linewidths=0, alpha=0.7)
         d.axes.set_xlim(x0, x1)
         d.axes.set_ylim(y0, y1)
-        d.axes.set_aspect("equal", adjustable="box")
+        if alike:
+            d.axes.set_aspect("equal", adjustable="box")
         d.axes.set(xlabel=labels[pair[0]], title=f"t = {short(law.time)}")
         d.axes.set_ylabel(labels[pair[1]], rotation=0, labelpad=6)
         d.axes.set_title(f"peak {sig(peak, 2)}", loc="right", color=INK, fontsize=10.5)
