@@ -14,6 +14,17 @@ Where the temperature is below what a cell resolves laws end somewhere, and s is
 that no iteration finds. There it is that of first order, s² = ρ' √ρ'/K√ρ', in closed form, and a
 kernel too wide for it is refused: one for which ∫ √ρ |K√ρ − √ρ|, about ε/4 over the law's variance,
 is large.
+
+With birth and death of rate α the plan's marginals are relaxed, at the price of λ KL(π₁|ρ) and
+λ KL(π₂|ρ') with λ = 2/α (Chizat, Peyré, Schmitzer and Vialard 2018): the metric of Hellinger and
+Kantorovich, to first order in τ. Plans are a r K r b with r² = Kρ, so that ε does not price mass by
+how little of it there is; with δ = ε/λ the conditions are
+
+    (γ/δ) (s^−δ − b^−δ) + F_T'[ρ'] = c,   a^(1+δ) r K(r b) = ρ,   ρ' = b^(1+δ) r K(r a),
+
+s^(1+δ) r K(r s) = ρ', and c that for which the mass is kept. The divergence (Séjourné et al. 2019)
+is as before zero at ρ' = ρ alone and positive elsewhere: F_T falls at every step. Below, log b and
+log s are those of r b and r s; α = 0 is δ = 0.
 """
 
 from __future__ import annotations
@@ -34,10 +45,13 @@ _FEW_ITERATIONS = 150
 _WORSE = 10.0  # than the best residual: Anderson's memory is cleared
 _MEMORY = 6  # of Anderson's acceleration
 _ROUNDING = 1e-10  # by which the free energy may rise, or mass be off
+_RELAXED = 10 * _TOLERANCE  # by which mass may be off with births, before it is scaled
 _RIDGE = 1e-12  # of its least squares, relative
 _LEAST = 1e-290
 _COLD = 0.01  # of γ: at lower temperatures the deconvolution is that of first order
 _WIDEST = 0.2, 0.4  # ∫ √ρ |K√ρ − √ρ| before and after such a step, at the most
+_MOST_AWAY = 50.0  # of δ (log b − log s), in what is expected of a step not yet found
+_STEEPEST = 0.5  # δ |log s|: beyond, the law is far steeper than the kernel resolves
 _MOST_CORRECTION = 1.0  # of log s, where the law ends
 # what stands for log s, and θ where that is θ log ρ' or near it: the part treated implicitly
 DEBIASING = {"divergence": 0.5, "first order": 0.5, "none": 0.0, "marginals": 1.0}
@@ -55,6 +69,7 @@ class EntropicProximal:
         self._asked = debias
         self._debias = ""
         self._gamma = 0.0
+        self._delta, self._relaxed = 0.0, np.zeros(())  # δ and δ log r
         self._start: np.ndarray | None = None
         self.iterations, self.residual = 0, 0.0
 
@@ -69,7 +84,8 @@ class EntropicProximal:
         self._settle(rho, gamma)
         flow.heat.set_time(0.5 * self._gamma * tau)
         self._must_resolve(rho, tau, _WIDEST[0])
-        implicit = (1.0 - self._theta) * self._gamma
+        self._relax(rho, tau)
+        implicit = self._gamma * self._stiffness
         c = (implicit - flow.temperature) / (implicit + flow.temperature)
         self._mixing = np.array([[2.0 / (2.0 + c)], [1.0]])  # contracts modes whole and none
         if self._start is None:
@@ -80,12 +96,13 @@ class EntropicProximal:
         self._start = None
         most = _MOST_ITERATIONS.get(self._debias, _FEW_ITERATIONS)
         for self.iterations in range(1, most + 1):
-            mapped, density, wanted = self._map(z, rho)
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                mapped, density, wanted = self._map(z, rho)  # if lost, the residual is not finite
             # as much as there is, or as the next round wants there to be
             carried = flow.masses * np.maximum(density, wanted)
             self.residual = flow.comm.allreduce(float(np.abs(mapped - z).sum(axis=0) @ carried))
             if self.residual < _TOLERANCE:
-                self._must_keep(rho, density, tau)
+                density = self._kept(rho, density, tau)
                 self._must_fall(rho, density, tau)
                 self._must_resolve(density, tau, _WIDEST[1])
                 self._start = z
@@ -94,6 +111,7 @@ class EntropicProximal:
                 break
             if self.residual > _WORSE * best:
                 history.clear()  # acceleration led astray
+                best = self.residual
             best = min(best, self.residual)
             history.append((z, mapped - z))
             z = self._accelerated(history, carried)
@@ -115,7 +133,14 @@ class EntropicProximal:
         debias = self._asked or ("first order" if cold else "divergence")
         if debias != self._debias:
             self._debias, self._start = debias, None
-            self._theta = DEBIASING[debias]
+
+    def _relax(self, rho: np.ndarray, tau: float) -> None:
+        """δ and r for a step from rho; what of γ is implicit, and of log s with θ log ρ'."""
+        self._delta = 0.5 * self._flow.problem.birth_death * self._gamma * tau
+        if self._delta:
+            self._relaxed = 0.5 * self._delta * np.log(np.maximum(self._flow.heat(rho), _LEAST))
+        self._theta = DEBIASING[self._debias] / (1.0 + 0.5 * self._delta)
+        self._stiffness = 1.0 / (1.0 + self._delta) - self._theta
 
     def _must_resolve(self, density: np.ndarray, tau: float, most: float) -> None:
         """Deconvolution of first order is for kernels narrower than the law."""
@@ -125,11 +150,12 @@ class EntropicProximal:
             if (wide := self._flow.sum(spread)) > most:
                 raise self._failure(tau, f"its kernel is too wide for the law ({wide:.2g})")
 
-    def _must_keep(self, before: np.ndarray, after: np.ndarray, tau: float) -> None:
-        """Mass is lost where logarithms are cut off."""
+    def _kept(self, before: np.ndarray, after: np.ndarray, tau: float) -> np.ndarray:
+        """Mass is lost where logarithms are cut off; with births it is as good as c is."""
         old, new = self._flow.sum(before), self._flow.sum(after)
-        if not abs(new - old) <= _ROUNDING * old:
+        if not abs(new - old) <= (_RELAXED if self._delta else _ROUNDING) * old:
             raise self._failure(tau, f"of a mass of {old:.6g}, {new:.6g} would be left")
+        return after * (old / new) if self._delta else after
 
     def _must_fall(self, before: np.ndarray, after: np.ndarray, tau: float) -> None:
         """Where F is not convex the iteration may end in a critical point that is no minimum."""
@@ -160,34 +186,79 @@ class EntropicProximal:
     def _map(self, z: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, ...]:
         """One round: (log b, log s) (2, n) to the next; the density b K(ρ/K b) and that of the
         next b, cut off at the peak."""
-        flow, gamma, theta = self._flow, self._gamma, self._theta
+        flow, gamma, theta, delta = self._flow, self._gamma, self._theta, self._delta
         log_b, log_s = z
         Kb, up = self._kernel(log_b)
-        q = flow.heat(rho / np.maximum(Kb, _LEAST))
-        log_q = np.log(np.maximum(q, _LEAST)) - up
-        log_density = log_b + log_q
+        a = rho / np.maximum(Kb, _LEAST)
+        if delta:
+            a = (a * np.exp(self._relaxed)) ** (1.0 / (1.0 + delta))
+        log_q = np.log(np.maximum(flow.heat(a), _LEAST)) - up / (1.0 + delta) - self._relaxed
+        log_density = (1.0 + delta) * log_b + log_q
         density = np.exp(log_density)
-        deviation = 0.0
+        if delta:  # r b times a constant, r a less: the one with which the mass is kept
+            lacking = np.log(np.divide(flow.sum(rho), flow.sum(density)))
+            shift = lacking * (1.0 + delta) / (delta * (2.0 + delta))
+            log_b, log_q = log_b + shift, log_q - shift / (1.0 + delta)
+            log_density, density = log_density + lacking, density * np.exp(lacking)
+        deviation = np.zeros(())
         if self._debias == "divergence":
             Ks, up = self._kernel(log_s)
-            log_s = 0.5 * (log_s + log_density - np.log(np.maximum(Ks, _LEAST)) - up)
-            deviation = z[1] - theta * log_density
+            unmet = log_density + self._relaxed - np.log(np.maximum(Ks, _LEAST)) - up
+            deviation = log_s - theta * log_density
+            log_s = (log_s + unmet) / (2.0 + delta)
         elif self._debias == "first order":
-            half = 0.5 * log_density
-            Ks, up = self._kernel(half)
-            wider = np.log(np.maximum(Ks, _LEAST)) + up - half
-            deviation = -0.5 * np.clip(wider, -_MOST_CORRECTION, _MOST_CORRECTION)
-        force = gamma * (log_q + deviation) - flow.potential(density)
-        new = self._balance(force, (1.0 - theta) * gamma + flow.temperature, log_density)
+            root = theta * (log_density + self._relaxed)
+            Ks, up = self._kernel(root)
+            wider = np.log(np.maximum(Ks, _LEAST)) + up - root
+            correction = np.clip(wider, -_MOST_CORRECTION, _MOST_CORRECTION)
+            deviation = theta * (self._relaxed - correction)
+        weight = self._weight(log_b, theta * log_density + deviation) if delta else 1.0
+        force = gamma * weight * (log_q / (1.0 + delta) + deviation) - flow.potential(density)
+        kappa = gamma * weight * self._stiffness + flow.temperature
+        new = (self._of_mass if delta else self._balance)(force, kappa, log_density)
         top = density.max(initial=0.0)
-        return np.stack([new - log_q, log_s]), density, np.exp(np.minimum(new, np.log(top)))
+        mapped = np.stack([(new - log_q) / (1.0 + delta), log_s])
+        return mapped, density, np.exp(np.minimum(new, np.log(top)))
+
+    def _weight(self, log_b: np.ndarray, log_s: np.ndarray) -> np.ndarray:
+        """w (n,) with (s^−δ − b^−δ)/δ = w (log b − log s)."""
+        away = np.clip(self._delta * (log_b - log_s), -_MOST_AWAY, _MOST_AWAY)
+        away = np.where(np.abs(away) < 1e-9, 1e-9, away)
+        steep = np.clip(self._relaxed - self._delta * log_s, -_STEEPEST, _STEEPEST)
+        return np.exp(steep) * -np.expm1(-away) / away
+
+    def _of_mass(
+        self, force: np.ndarray, kappa: np.ndarray | float, start: np.ndarray
+    ) -> np.ndarray:
+        """As `_balance` (n,), with the constant c in the force that makes the mass one."""
+        flow, internal = self._flow, self._flow.problem.internal
+        if internal is not None and not internal.smooth:
+            internal = None
+        density = np.exp(start)
+        excess = kappa * start - force
+        if internal is not None:
+            excess = excess + internal.derivative(density)
+        multiplier = np.divide(flow.sum(density * excess), flow.sum(density))
+        for _ in range(50):
+            log_density = self._balance(force + multiplier, kappa, start)
+            density = np.exp(np.minimum(log_density, _MOST_AWAY))
+            slope = kappa
+            if internal is not None:
+                slope = kappa + density * internal.second_derivative(density)
+            mass = flow.sum(density)
+            multiplier -= np.divide(mass * np.log(mass), flow.sum(density / slope))
+            if abs(mass - 1.0) < 1e-13:
+                break
+        return log_density
 
     def _kernel(self, log_v: np.ndarray) -> tuple[np.ndarray, float]:
         """K v/c and log c, c the largest v: nothing overflows."""
         top = self._flow.comm.allreduce(float(log_v.max(initial=-np.inf)), MPI.MAX)
         return self._flow.heat(np.exp(log_v - top)), top
 
-    def _balance(self, force: np.ndarray, kappa: float, start: np.ndarray) -> np.ndarray:
+    def _balance(
+        self, force: np.ndarray, kappa: np.ndarray | float, start: np.ndarray
+    ) -> np.ndarray:
         """log ρ (n,) with κ log ρ + h'(ρ) = force, h the internal energy."""
         internal = self._flow.problem.internal
         if internal is None:

@@ -92,7 +92,7 @@ JKO_METHODS = {
     "jko-quantile": Scheme(1, QuantileFlow, QuantileProximal, _CROWDS),
     "jko-quantile-midpoint": Scheme(2, QuantileFlow, QuantileMidpoint, _CROWDS),
     "jko-quantile-bdf2": Scheme(2, QuantileFlow, QuantileBdf2, _CROWDS),
-    "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal, _CROWDS),
+    "jko-entropic": Scheme(1, EntropicFlow, EntropicProximal, _BOTH),
 }
 
 

@@ -66,6 +66,7 @@ dt = 0.1
 times = [0.1]
 """
 CIRCLES = """
+from dataclasses import replace
 from mpi4py import MPI
 import sys
 import numpy as np
@@ -97,6 +98,7 @@ runs = [
     ddpde.solve(circle, ddpde.interval(0, TURN, cells=9), times=[0.1], method="jko-entropic",
                 dt=0.1),
     ddpde.solve(torus, bent, times=[0.1], method="jko-entropic", dt=0.1),
+    ddpde.solve(replace(torus, birth_death=1.0), bent, times=[0.1], method="jko-entropic", dt=0.1),
 ]
 if MPI.COMM_WORLD.rank == 0:
     columns = "risk", "free_energy", "mass", "boundary_mass"

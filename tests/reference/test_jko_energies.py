@@ -106,7 +106,8 @@ def relaxed(variance, mean):
 
 
 BIRTHS = pytest.mark.parametrize(
-    "method, order, cells", (("jko", 1, 300), ("jko-bdf2", 2, 300), ("jko-dynamic", 1, 180))
+    "method, order, cells",
+    (("jko", 1, 300), ("jko-bdf2", 2, 300), ("jko-dynamic", 1, 180), ("jko-entropic", 1, 300)),
 )
 
 
@@ -170,7 +171,9 @@ def test_birth_and_death_against_the_method_of_lines(temperature, method, order,
     assert abs(limit - exact) < (1e-3 if temperature == 0 else 1e-4)
 
 
-@pytest.mark.parametrize("method", ("jko-upwind", "jko-bdf2", "jko-dynamic", "jko-dynamic-bdf2"))
+@pytest.mark.parametrize(
+    "method", ("jko-upwind", "jko-bdf2", "jko-dynamic", "jko-dynamic-bdf2", "jko-entropic")
+)
 @pytest.mark.parametrize("tau", (1e-4, 1e-2, 1.0, 10.0))
 def test_birth_and_death_keep_mass_sign_and_descent(tau, method):
     for T in (0.0, 0.01, 1.0):
