@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from ddpde.cli.guard import (
     start_mpi,
     writing,
 )
-from ddpde.comm import log, rank
+from ddpde.comm import rank
 from ddpde.errors import DdpdeError
 
 if TYPE_CHECKING:
@@ -59,19 +58,7 @@ Out = Annotated[
 
 def main() -> None:
     """The `ddpde` command."""
-    # JAX reads these as it is imported; what a user has set stays
-    if (folder := _kept_steps()) is not None:
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     app(prog_name="ddpde")
-
-
-def _kept_steps() -> str | None:
-    """Where compiled steps of particles are kept between commands; None: there is no such place."""
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    place = next((p for p in (Path(caches), *Path(caches).parents) if p.exists()), None)
-    writable = Path(caches).is_absolute() and place is not None and os.access(place, os.W_OK)
-    return str(Path(caches) / "ddpde") if writable else None
 
 
 def _version(wanted: bool) -> None:
@@ -210,7 +197,7 @@ def validate(
             raise complaint(f"--out {out} for {len(cases)} cases", 2, "leave it out: runs/NAME")
         for case in cases:
             try:
-                folder, good = _validate(case, out, resume, state)
+                folder, good = _validate(case, out, resume, state, folders)
                 folders.append(folder)
                 passed += good
             except DdpdeError as error:
@@ -218,7 +205,8 @@ def validate(
                     raise
                 troubles[str(case)] = str(error)
                 if rank() == 0:
-                    typer.echo(f"error: {case}: {error}", err=True)
+                    name = "" if str(error).startswith(str(case)) else f"{case}: "
+                    typer.echo(f"error: {name}{error}", err=True)
             if index is not None:  # after each case, for whoever cannot wait
                 _index(folders, index, troubles)
         if rank() == 0 and len(cases) > 1:
@@ -229,9 +217,18 @@ def validate(
         raise typer.Exit(1)
 
 
-def _validate(case: Path, out: Path | None, resume: bool, state: State) -> tuple[Path, bool]:
-    """The folder of one case, and whether it passed."""
+def _validate(
+    case: Path, out: Path | None, resume: bool, state: State, taken: list[Path]
+) -> tuple[Path, bool]:
+    """The folder of one case, none of those `taken`, and whether it passed."""
     loaded, folder = _load(case, out)
+    if folder in taken:
+        raise complaint(
+            f"{folder} holds the results of an earlier case of this command",
+            2,
+            'give one of the two a name of its own: name = "..." above [problem]',
+        )
+    from ddpde.particles import keep_compiled
     from ddpde.report import write
     from ddpde.validate import kept_verdict
     from ddpde.validate import validate as judge
@@ -241,8 +238,7 @@ def _validate(case: Path, out: Path | None, resume: bool, state: State) -> tuple
         on_root(lambda: _prepare(folder, case))
         state.folder = folder
         if loaded.particles is not None:
-            kept_in = os.environ.get("JAX_COMPILATION_CACHE_DIR", "memory")
-            log.info("steps of particles are compiled at their first use, and kept in %s", kept_in)
+            keep_compiled()
         verdict = judge(loaded, folder)
         kept = ""
     else:

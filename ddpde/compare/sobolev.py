@@ -23,7 +23,7 @@ class NegativeSobolev:
     law's) that holds all particles, in cells shorter than 1/κ. Default p: the least with smoothness
     1, for an error of second order in the mesh; with less it is of first order, and where p ≤ d/2 a
     point has infinite energy.
-    Raises ProblemError for p ≤ d/2, MeshError for particles outside.
+    Raises ProblemError for p ≤ d/2 or no law, MeshError for particles outside.
     """
 
     def __init__(
@@ -46,11 +46,14 @@ class NegativeSobolev:
             raise ProblemError(f"kappa = {kappa}: must be positive")
         if degree < 1:
             raise ProblemError(f"degree = {degree}: must be at least 1")
+        given = mesh.comm.bcast(None if law is None else law.points())
+        if given is None:
+            raise ProblemError("law = None", "rank 0 needs the law; other ranks have none")
         space = Space(mesh, degree - 1)
         self._power = power
         self._loads = PointLoads(space)
         self._solver = ScreenedPoisson(space, kappa)
-        self._law = self._loads(*mesh.comm.bcast(None if law is None else law.points()))
+        self._law = self._loads(*given)
 
     def __call__(self, cloud: np.ndarray) -> float:
         """Distance of equally weighted particles (N, k) to the law; collective."""

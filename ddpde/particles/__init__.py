@@ -33,6 +33,7 @@ from ddpde.particles.conic import Conic
 from ddpde.particles.ensemble import Ensemble, Interrupted
 from ddpde.particles.evaluate import predict, risk
 from ddpde.particles.gradient_flow import GradientFlow
+from ddpde.particles.kept_steps import keep_compiled
 from ddpde.particles.meanfield import LawPath
 from ddpde.particles.regimes import PowerDecay, Regime
 from ddpde.particles.systems import SGD, Diffusion, Langevin, System
@@ -51,6 +52,7 @@ __all__ = [
     "Regime",
     "Reinjection",
     "System",
+    "keep_compiled",
     "predict",
     "risk",
     "train",

@@ -93,10 +93,10 @@ class Problem:
             self._check_noise(self.noise)
 
     def _check_noise(self, noise: Noise) -> None:
-        if self.reduction is not None or self.internal is not None or self.birth_death:
+        others = [n for n in ("reduction", "internal", "birth_death") if getattr(self, n)]
+        if others:
             raise ProblemError(
-                "noise of covariance Σ goes with no reduction, internal energy, or birth and death",
-                "leave one of them out",
+                f"noise of covariance Σ together with {' and '.join(others)}", "leave one out"
             )
         if isinstance(noise, SGDNoise) and self.unit is None:
             raise ProblemError("SGD's noise needs a network", "give unit and data, or GivenNoise")

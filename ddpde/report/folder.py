@@ -170,7 +170,7 @@ def read(folder: Path) -> Content:
         if (folder / name).exists()
     }
     run = _parsed(folder / "run.json")
-    if "terms" not in run:
+    if not {"terms", "environment"} <= run.keys():
         raise DdpdeError(f"{folder} is of an earlier version of ddpde", "run it again")
     return Content(folder, run, history, outputs, laws, summary, arrays, hashes)
 

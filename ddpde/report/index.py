@@ -79,14 +79,14 @@ def _entry(content: Content, page: Path) -> Entry:
             facts.append(("Failed", ", ".join(missed)))
         if content.comparison is not None:
             gap, half = words.limit(content.comparison, -1)
-            facts.append(("Gap of the risk, N → ∞", pm(gap, half, signed=True)))
+            facts.append((f"Gap of the {content.quantity}, N → ∞", pm(gap, half, signed=True)))
             w1, floor = content.comparison["w1"][-1][-1], content.comparison["floor"][-1][-1]
             if floor > 0:
                 facts.append(("W₁ over its floor", sig(w1 / floor, 2)))
             else:  # a law that has condensed into a point
                 facts.append(("W₁", f"{sig(w1, 2)}, its floor being 0"))
         facts.append(("Duration", f"{sig(content.summary['wall'], 2)} s"))
-        facts.append(("Date", content.summary["environment"]["date"]))
+        facts.append(("Date", content.run["environment"]["date"]))
     return Entry(
         name=content.case.get("name") or content.case["problem"],
         title=words.title(content),

@@ -110,21 +110,20 @@ def _plain(value: float | None) -> str:
 
 
 def _repeat(content: Content) -> dict[str, Any]:
-    """Command, and versions as text; a plain run does not record them."""
-    summary = content.summary
-    if summary is None:
-        command = f"ddpde run {USED}" if content.used else "ddpde.solve(problem, mesh, …)"
-        return {"command": command, "versions": [], "rows": []}
-    environment = summary["environment"]
-    versions = [("ddpde", environment["ddpde"]), ("Python", environment["python"])]
-    versions += list(environment["libraries"].items())
+    """Command, where and when the run began, and versions, as text."""
+    summary, found = content.summary, content.run["environment"]
+    versions = [("ddpde", found["ddpde"]), ("Python", found["python"])]
+    versions += list(found["libraries"].items())
     rows = [
-        ("Date", environment["date"]),
-        ("Machine", environment["machine"]),
-        ("MPI ranks", str(environment["ranks"])),
-        ("Duration", f"{sig(summary['wall'], 2)} s"),
+        ("Begun", found["date"]),
+        ("Machine", found["machine"]),
+        ("MPI ranks", str(content.run["ranks"])),
     ]
-    plan = summary["case"]["particles"]
-    if plan:
-        rows.append(("Seed", str(plan["seed"])))
-    return {"command": environment["command"], "versions": versions, "rows": rows}
+    if summary is not None:
+        command = summary["command"]
+        rows.append(("Duration", f"{sig(summary['wall'], 2)} s"))
+        if plan := summary["case"]["particles"]:
+            rows.append(("Seed", str(plan["seed"])))
+    else:
+        command = f"ddpde run {USED}" if content.used else "ddpde.solve(problem, mesh, …)"
+    return {"command": command, "versions": versions, "rows": rows}

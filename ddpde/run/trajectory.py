@@ -11,6 +11,7 @@ import numpy as np
 
 from ddpde.errors import DdpdeError
 from ddpde.problem import Problem
+from ddpde.run.environment import environment
 from ddpde.space import Law
 
 
@@ -88,7 +89,9 @@ class Recorder:
         if folder is not None:
             try:
                 (folder / "laws").mkdir(parents=True, exist_ok=True)
-                text = json.dumps(settings, indent=2, default=plain)
+                text = json.dumps(
+                    settings | {"environment": environment()}, indent=2, default=plain
+                )
                 (folder / "run.json").write_text(text + "\n")
                 self._scalars = (folder / "history.jsonl").open("w")
                 self._at_outputs = (folder / "outputs.jsonl").open("w")

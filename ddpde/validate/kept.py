@@ -6,24 +6,14 @@ import hashlib
 import json
 import platform
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ddpde
+from ddpde.run.environment import libraries
 from ddpde.validate.case import Case
 from ddpde.validate.verdict import Verdict
 
 _NO_INPUT = {".md", ".html", ".png"}
-_LIBRARIES = (
-    "dolfinx-solver-real",
-    "fenics-dolfinx",
-    "jax",
-    "jaxlib",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "POT",
-)
 
 
 def fingerprint(case: Case) -> str | None:
@@ -38,18 +28,6 @@ def fingerprint(case: Case) -> str | None:
     files = [f for f in beside if f.suffix not in _NO_INPUT]
     versions = json.dumps([platform.python_version(), libraries()])
     return _digest(files) + _code() + hashlib.sha256(versions.encode()).hexdigest()[:32]
-
-
-@cache
-def libraries() -> dict[str, str]:
-    """Versions of the libraries that figures depend on, as far as they are installed."""
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def kept_verdict(case: Case, folder: Path) -> Verdict | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-import ddpde
 from ddpde.compare import law_risk, prediction
 from ddpde.particles import SGD, Langevin, predict
 from ddpde.problem import DataSet, Problem
@@ -21,7 +19,7 @@ from ddpde.run.trajectory import plain
 from ddpde.validate.case import Case, ParticlePlan
 from ddpde.validate.comparison import Comparison, compare, marginal_gaps, observed
 from ddpde.validate.experiments import Experiments, run_experiments
-from ddpde.validate.kept import fingerprint, libraries
+from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
 from ddpde.validate.spread import predicted_fluctuations, spread
 from ddpde.validate.verdict import Verdict, judge
@@ -70,7 +68,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {
         "case": _described(case),
-        "environment": _environment(case),
+        "command": _command(case),
         "wall": wall,
         "pde": _run(solutions.main),
         "cross_check": _run(solutions.cross) if solutions.cross else None,
@@ -208,17 +206,11 @@ def _plan(plan: ParticlePlan, problem: Problem) -> dict[str, Any]:
     return {**dataclasses.asdict(plan), "system": str(system), "step_sizes": steps}
 
 
-def _environment(case: Case) -> dict[str, Any]:
-    by_file = f"ddpde validate {case.source}"  # this case alone, whatever was validated with it
-    return {
-        "ddpde": ddpde.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "ranks": MPI.COMM_WORLD.size,
-        "libraries": libraries(),
-        "command": by_file if case.source else "ddpde.validate.validate(case, folder)",
-        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
-    }
+def _command(case: Case) -> str:
+    """That repeats this case alone, whatever was validated with it."""
+    if case.source is None:
+        return "ddpde.validate.validate(case, folder)"
+    return f"ddpde validate {case.source}"
 
 
 def _json(value: object) -> str:

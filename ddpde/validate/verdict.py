@@ -99,7 +99,7 @@ def _invariants(run: Trajectory) -> list[Check]:
         *[Check("mass", drift, 1e-10, "largest relative drift")] * run.problem.conserved,
         Check(
             "positivity",
-            float(-history["minimum"].min() / peak),
+            float(0.0 - history["minimum"].min() / peak),
             1e-14,
             "least density over the largest, negated",
         ),

@@ -39,6 +39,7 @@ times = [0.05, 0.1]
 def ddpde_(tmp_path, monkeypatch):
     """`ddpde_("run", "case.toml")` in an empty folder: exit_code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ddpde.particles.keep_compiled", lambda: None)  # of this process: not kept
     return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
@@ -241,7 +242,7 @@ def test_several_cases_resumed_with_an_index(ddpde_, tmp_path, monkeypatch):
     result = ddpde_("validate", *cases, "--resume", "--index", "all.html")
     assert result.exit_code == 1
     assert judged == ["one", "two"]
-    assert "error: wrong/case.toml: wrong/case.toml:\n  - particles.more" in result.stderr
+    assert "error: wrong/case.toml:\n  - particles.more" in result.stderr
     assert f"{2 * passed} of 3 cases passed\nindex: all.html\n" in result.stdout
     page = (tmp_path / "all.html").read_text()
     assert 'href="runs/one/report.html"' in page
@@ -251,6 +252,16 @@ def test_several_cases_resumed_with_an_index(ddpde_, tmp_path, monkeypatch):
     assert judged == ["one", "two", "two"]
     assert ddpde_("index", "runs/one", "runs/two", "--out", "some.html").exit_code == 0
     assert "2 failed" in (tmp_path / "some.html").read_text() or passed
+
+
+def test_two_cases_do_not_share_a_folder(ddpde_, tmp_path):
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "same.toml").write_text(TINY)
+    result = ddpde_("validate", "a/same.toml", "b/same.toml")
+    assert result.exit_code == 1
+    assert "error: b/same.toml: runs/same holds the results of an earlier case" in result.stderr
+    assert "1 of 2 cases passed" in result.stdout
 
 
 def test_out_is_for_one_case(ddpde_):
@@ -343,22 +354,34 @@ def test_ctrl_c_before_anything(tmp_path):
 
 
 def test_compiled_steps_are_kept(tmp_path):
+    """By commands and by scripts; said where something was compiled, and only there."""
     particles = "[particles]\nwidths = [4]\nreplicas = 2\nstep_size = 0.0125\n"
     (tmp_path / "tiny.toml").write_text(TINY + particles)
     cache = tmp_path / "cache"
-    sizes = []
-    for _ in range(2):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
-        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-        done = subprocess.run(
-            [sys.executable, "-m", "ddpde", "validate", "tiny.toml"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=250,
-        )
-        assert done.returncode in (0, 1), done.stderr
-        assert f"kept in {cache / 'ddpde'}" in done.stderr
-        sizes.append(sorted(f.name for f in (cache / "ddpde").iterdir()))
-    assert sizes[0] == sizes[1] and any("jit_" in name for name in sizes[0])
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    validated = ["-m", "ddpde", "validate", "tiny.toml"]
+    script = """
+import jax.numpy, logging, ddpde
+jax.numpy.arange(3).sum()  # JAX has compiled before
+from ddpde.particles import keep_compiled, train
+logging.basicConfig(level="INFO")
+print(keep_compiled())
+train(ddpde.problems.erf_teacher(), 5, replicas=1, step_size=0.1, times=[1], seed=0)
+"""
+    for line in (validated, ["-c", script]):
+        sizes = []
+        for first in (True, False):
+            done = subprocess.run(
+                [sys.executable, *line],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=250,
+            )
+            assert done.returncode in (0, 1), done.stderr
+            assert done.stderr.count(f"compiled, and are kept in {cache / 'ddpde'}") == first
+            sizes.append({f.name for f in (cache / "ddpde").iterdir() if f.name.endswith("-cache")})
+        assert sizes[0] == sizes[1] and any("jit_" in name for name in sizes[0])
+    assert done.stdout == f"{cache / 'ddpde'}\n"

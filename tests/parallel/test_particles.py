@@ -105,7 +105,7 @@ def test_a_validation_on_two_ranks_is_that_of_one(tmp_path):
     for ranks in (1, 2):
         python(ranks, "-m", "ddpde", "validate", "case.toml", "--out", ranks, folder=tmp_path)
         summary = json.loads((tmp_path / str(ranks) / "summary.json").read_text())
-        assert summary["environment"]["ranks"] == ranks
+        assert summary["pde"]["settings"]["ranks"] == ranks
         found.append((summary, np.load(tmp_path / str(ranks) / "arrays.npz")["particles"]))
     (one, ours), (two, theirs) = found
     np.testing.assert_array_equal(theirs, ours)

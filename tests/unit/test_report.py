@@ -101,6 +101,9 @@ def test_plain_run(tmp_path):
     assert "ddpde run case.used.toml" in page_of(folder).text
     assert "Passed" not in page.text and "Failed" not in page.text
     assert "r = |w|" in page.text
+    repeated = page.text.split("How to repeat it")[1]
+    for said in (f"ddpde {ddpde.__version__}", f"numpy {np.__version__}", "UTC", "MPI ranks 1"):
+        assert said in repeated
 
 
 def math_of(page):

@@ -178,6 +178,8 @@ def test_bad_input():
         NegativeSobolev(law, mesh, kappa=0.0)
     with pytest.raises(ProblemError, match="degree"):
         NegativeSobolev(law, mesh, degree=0)
+    with pytest.raises(ProblemError, match="rank 0 needs the law"):
+        NegativeSobolev(None, mesh)
     distance = NegativeSobolev(law, mesh)
     with pytest.raises(MeshError, match="2 of 3 points lie outside"):
         distance(np.array([[5.0, 0.0], [0.0, 0.0], [np.nan, 0.0]]))
