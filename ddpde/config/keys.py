@@ -109,6 +109,7 @@ class ParticlesSection(Section):
     risk_samples: int = optional(ge=2, lt=2**32)
     fluctuations: bool = optional()
     marginals: tuple[Count, ...] = optional(min_length=1)
+    copies: bool = optional()
 
 
 class AcceptanceSection(Section):

@@ -48,7 +48,7 @@ def _case(reader: Reader, raw: Table, path: Path) -> Case | None:
     listed = file.solver is not None and "times" in file.solver
     others = [cross_check.options] if cross_check is not None else []
     fixed = any(o.space == "eulerian" for o in [options, *others])
-    particles = read_particles(reader, file.particles, times, listed, problem, fixed)
+    particles = read_particles(reader, file.particles, times, listed, problem, options, fixed)
     acceptance, reference = read_acceptance(reader, file.acceptance, times)
     if reader.problems or problem is None or mesh is None:
         return None

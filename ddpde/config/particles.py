@@ -13,6 +13,7 @@ from ddpde.config.reader import Reader
 from ddpde.errors import ProblemError
 from ddpde.particles import SGD, Diffusion, GradientFlow, Langevin, Regime, System
 from ddpde.problem import Problem
+from ddpde.run import SolverOptions
 from ddpde.validate.case import ParticlePlan
 
 _MOST_STEPS = 2**32  # as the particles have it
@@ -33,10 +34,11 @@ def read_particles(
     times: Sequence[float],
     listed: bool,
     problem: Problem | None,
+    options: SolverOptions,
     fixed: bool,
 ) -> ParticlePlan | None:
     """[particles]; `listed` says whether the output times come from solver.times, `fixed` whether
-    some solution of the PDE is on a mesh that does not move."""
+    some solution of the PDE, the main one with `options`, is on a mesh that does not move."""
     if table is None:
         return None
     section = reader.read(ParticlesSection, table, "particles")
@@ -51,6 +53,8 @@ def read_particles(
     plan = ParticlePlan(step_size=step, system=system, **rest)
     if plan.marginals:
         _has_marginals(reader, plan, plan.marginals)
+    if plan.copies and problem is not None:
+        _can_be_copied(reader, plan, problem, options)
     if plan.fluctuations and problem is not None:
         _predictable(reader, plan, problem, fixed)
     _reach_times(reader, plan, times, "solver.times" if listed else "solver.t_end")
@@ -117,6 +121,22 @@ def _has_marginals(reader: Reader, plan: ParticlePlan, sizes: Sequence[int]) -> 
         reader.say("particles.replicas", f"{plan.replicas}; particles.marginals needs at least 4")
     if find_spec("ot") is None:
         reader.say(path, "needs POT: pip install POT")
+
+
+def _can_be_copied(
+    reader: Reader, plan: ParticlePlan, problem: Problem, options: SolverOptions
+) -> None:
+    """Whether mean-field copies can move in the law of the PDE."""
+    path = "particles.copies"
+    if problem.reduction is not None:
+        reader.say(path, "the law of a reduced problem is not that of all parameters")
+    if options.adapt or options.grow:
+        reader.say(path, "needs a law on one mesh: leave adapt and grow out of [solver]")
+    system = plan.system or (SGD() if problem.unit is not None else Langevin())
+    if not system.follows_law:
+        reader.say(path, "an adaptive step cannot follow a given law: leave rtol out")
+    if problem.birth_death:
+        reader.say(path, "births and deaths are not those of the particles")
 
 
 def _predictable(reader: Reader, plan: ParticlePlan, problem: Problem, fixed: bool) -> None:

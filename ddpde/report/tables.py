@@ -33,7 +33,13 @@ def tables(content: Content) -> list[Table]:
         return [_run(content)]
     made = [_risk(content) if content.network else _free_energy(content), _means(content)]
     if content.comparison is not None:
-        made += [_rates(content), _distances(content), _chaos(content), _data(content)]
+        made += [
+            _rates(content),
+            _distances(content),
+            _chaos(content),
+            _strong(content),
+            _data(content),
+        ]
     made += [_methods(content), _budget(content)]
     return [table for table in made if table is not None and table.rows]
 
@@ -315,6 +321,37 @@ def _chaos(content: Content) -> Table | None:
         "W₂² between clouds of k-tuples by exact transport, less the floor, which is what two "
         "clouds of one law are apart; ± the half width of the 95 % interval over groups of "
         "replicas. Not resolved: chance explains it.",
+    )
+
+
+def _strong(content: Content) -> Table | None:
+    comparison = content.comparison
+    assert comparison is not None
+    strong = comparison.get("strong")
+    if strong is None:
+        return None
+    widths = comparison["widths"]
+    rows = [
+        [
+            short(t),
+            *(pm(n * s, n * h) for n, s, h in zip(widths, squared, half, strict=True)),
+            sig(step * widths[-1], 2),
+        ]
+        for t, squared, half, step in zip(
+            comparison["times"],
+            np.transpose(strong["squared"]),
+            np.transpose(strong["half"]),
+            strong["step"],
+            strict=True,
+        )
+        if t > 0
+    ]
+    return Table(
+        "Strong error: N E|X − X̄|² of particles and mean-field copies",
+        ["t", *(f"N = {n}" for n in widths), f"from the step, N = {widths[-1]}"],
+        rows,
+        "A copy X̄ has the same initial parameters, samples and noise as the particle X, in the "
+        "forces of the PDE’s law. ± 95 % interval over replicas.",
     )
 
 

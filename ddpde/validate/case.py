@@ -22,7 +22,8 @@ class ParticlePlan:
     bias_factor: the same training is
     repeated with step_size · bias_factor to measure the bias of the step. risk_samples: raw
     test samples per replica for the risk, where the data law is not a data set. marginals: the k of
-    which the law of k particles is compared with k independent draws of the PDE's law.
+    which the law of k particles is compared with k independent draws of the PDE's law. copies:
+    measure the strong error, against copies in the PDE's law.
     """
 
     widths: tuple[int, ...]
@@ -36,6 +37,7 @@ class ParticlePlan:
     system: System | None = None
     fluctuations: bool = False
     marginals: tuple[int, ...] | None = None
+    copies: bool = False
 
     def step(self, width: int) -> float:
         """ε at a width."""

@@ -24,6 +24,7 @@ from ddpde.run import Trajectory
 from ddpde.space import Law, Recipe
 from ddpde.validate.beginning import Beginning, beginning
 from ddpde.validate.case import ParticlePlan
+from ddpde.validate.copies import StrongError
 from ddpde.validate.experiments import Experiments
 from ddpde.validate.solutions import Solutions
 from ddpde.validate.spread import Spread
@@ -44,7 +45,7 @@ class Comparison:
     common_noise (n_times): variance over replicas of the first coordinate's mean, split into what
     falls with N and what does not. finite_risk: mean risk of the networks themselves;
     step_bias (n_times): what the step changes. chaos: W₂² of the marginals that the case asks for,
-    at the last time, every width in turn.
+    at the last time, every width in turn. strong: against mean-field copies, if asked for.
     """
 
     widths: np.ndarray
@@ -70,6 +71,7 @@ class Comparison:
     common_noise: list[Scatter] = field(default_factory=list)
     spread: Spread | None = None
     chaos: list[ChaosGap] = field(default_factory=list)
+    strong: StrongError | None = None
 
 
 def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: int) -> Comparison:
@@ -109,6 +111,7 @@ def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: 
         finite_risk=experiments.risk.mean(axis=-1),
         step_bias=bias,
         common_noise=_scatter(widths, mean[..., 0]),
+        strong=_strong(experiments),
         beginning=beginning(
             pde.problem,
             pde.laws[0],
@@ -118,6 +121,13 @@ def compare(solutions: Solutions, experiments: Experiments, mesh: Recipe, seed: 
             [c[0] for c in experiments.coordinates],
         ),
     )
+
+
+def _strong(experiments: Experiments) -> StrongError | None:
+    squares, bias = experiments.strong, experiments.strong_bias
+    if squares is None or bias is None:
+        return None
+    return StrongError.of(experiments.widths, squares, np.abs(bias.mean(axis=-1)))
 
 
 def marginal_gaps(law: Law, experiments: Experiments, plan: ParticlePlan) -> list[ChaosGap]:

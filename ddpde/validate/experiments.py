@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from ddpde.comm import progress
 from ddpde.compare import cloud_energy
-from ddpde.particles import Ensemble, risk, train
+from ddpde.particles import Ensemble, LawPath, risk, train
 from ddpde.problem import Problem
 from ddpde.validate.case import ParticlePlan
 
@@ -20,8 +20,12 @@ class Experiments:
 
     risk: of a network on raw samples; without a network the energy F stands in its place.
 
+    strong: |X − X̄|² of particles and mean-field copies, mean over the particles; None where the
+    plan asks for no copies.
+
     step_bias (n_times, replicas): the change of risk that the step size makes, by comparison
-    with a step `bias_factor` times larger from the same initial weights, at `bias_width`.
+    with a step `bias_factor` times larger from the same initial weights, at `bias_width`;
+    strong_bias: the same of `strong`.
     """
 
     widths: np.ndarray
@@ -33,26 +37,40 @@ class Experiments:
     bias_width: int
     wall: float
     network: np.ndarray
+    strong: np.ndarray | None = None
+    strong_bias: np.ndarray | None = None
 
 
 def run_experiments(
-    problem: Problem, plan: ParticlePlan, times: np.ndarray, comm: MPI.Comm
+    problem: Problem,
+    plan: ParticlePlan,
+    times: np.ndarray,
+    comm: MPI.Comm,
+    law: LawPath | None = None,
 ) -> Experiments | None:
     """Train every width, measure risks on raw samples, and the bias of the step size.
 
-    The ranks of `comm` share the replicas out; rank 0 measures them all, the others return None.
+    law: the PDE's over time, in which copies move beside the particles. The ranks of `comm` share
+    the replicas out; rank 0 measures them all, the others return None.
     """
     ensembles = [_train(problem, plan, comm, width, times) for width in plan.widths]
     # the bias hardly depends on N: measure it where training is cheap, noise still low
     index = len(plan.widths) // 2
     coarse = _train(problem, plan, comm, plan.widths[index], times, plan.bias_factor)
+    factor, beside = plan.bias_factor, []
+    if law is not None:
+        pairs = [(e, 1) for e in ensembles] + [(coarse, factor)]
+        for particles, longer in pairs:
+            copies = _train(problem, plan, comm, particles.width, times, longer, law)
+            apart = particles.theta.astype(float) - copies.theta
+            beside.append((apart**2).sum(axis=-1).mean(axis=-1))
     if comm.rank > 0:
         return None
     risks = np.stack([_risk(problem, plan, e) for e in ensembles])
     test = None
     if problem.test_data is not None:
         test = np.stack([risk(problem, e.theta, problem.test_data)[0] for e in ensembles])
-    bias = (_risk(problem, plan, coarse) - risks[index]) / (plan.bias_factor - 1)
+    bias = (_risk(problem, plan, coarse) - risks[index]) / (factor - 1)
     return Experiments(
         widths=np.array(plan.widths),
         times=times,
@@ -63,6 +81,8 @@ def run_experiments(
         bias_width=plan.widths[index],
         wall=sum(e.wall for e in ensembles) + coarse.wall,
         network=ensembles[-1].theta[-1, 0],
+        strong=np.stack(beside[:-1]) if beside else None,
+        strong_bias=(beside[-1] - beside[index]) / (factor - 1) if beside else None,
     )
 
 
@@ -73,6 +93,7 @@ def _train(
     width: int,
     times: np.ndarray,
     longer: int = 1,
+    law: LawPath | None = None,
 ) -> Ensemble:
     """Steps `longer` than planned, where their bias is measured.
 
@@ -81,7 +102,8 @@ def _train(
     step_size = plan.step(width) * longer
     batch = plan.batch * longer if problem.noise is not None else plan.batch
     steps = times[-1] / step_size
-    with progress(f"particles, N = {width}, step {step_size:g}") as bar:
+    what = "particles" if law is None else "copies"
+    with progress(f"{what}, N = {width}, step {step_size:g}") as bar:
         return train(
             problem,
             width,
@@ -92,6 +114,7 @@ def _train(
             system=plan.system,
             batch=batch,
             dtype=plan.dtype,
+            law=law,
             comm=comm,
             progress=lambda done: bar.to(done / steps if steps else 1.0),
         )

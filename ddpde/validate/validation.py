@@ -18,6 +18,7 @@ from ddpde.run import Trajectory
 from ddpde.run.trajectory import plain
 from ddpde.validate.case import Case, ParticlePlan
 from ddpde.validate.comparison import Comparison, compare, marginal_gaps, observed
+from ddpde.validate.copies import law_path
 from ddpde.validate.experiments import Experiments, run_experiments
 from ddpde.validate.kept import fingerprint
 from ddpde.validate.solutions import Solutions, solve_case
@@ -40,7 +41,8 @@ def validate(case: Case, folder: str | Path | None = None) -> Verdict:
     experiments = comparison = verdict = None
     if case.particles is not None:
         times = comm.bcast(solutions.main.times, root=0)
-        experiments = run_experiments(case.problem, case.particles, times, comm)
+        path_of_law = law_path(case) if case.particles.copies else None
+        experiments = run_experiments(case.problem, case.particles, times, comm, path_of_law)
     if comm.rank == 0:
         if case.particles is not None and experiments is not None:
             comparison = compare(solutions, experiments, case.mesh, case.particles.seed)

@@ -12,6 +12,7 @@ from ddpde.compare import ChaosGap, extrapolate
 from ddpde.run import Trajectory
 from ddpde.validate.case import Case
 from ddpde.validate.comparison import Comparison, observed
+from ddpde.validate.copies import StrongError
 from ddpde.validate.solutions import Solutions
 from ddpde.validate.spread import Spread
 
@@ -228,12 +229,14 @@ def _other_methods(case: Case, solutions: Solutions) -> list[Check]:
 
 def against_particles(case: Case, comparison: Comparison) -> list[Check]:
     accepted = case.acceptance
-    # one family of tests over the output times, that of t = 0, and the marginals: Bonferroni
+    # one family of tests: output times, with their copies, that of t = 0, marginals: Bonferroni
     beginning = comparison.beginning
     chaos: dict[int, list[ChaosGap]] = {}
     for found in comparison.chaos:
         chaos.setdefault(found.k, []).append(found)
-    level = accepted.level / (len(comparison.times) + (beginning is not None) + len(chaos))
+    strong = comparison.strong
+    tests = len(comparison.times) * (1 + (strong is not None)) + (beginning is not None)
+    level = accepted.level / (tests + len(chaos))
     excess = [
         max(abs(e.limit) - budget, 0.0) / (e.critical(level) * e.limit_se)
         for e, budget in zip(comparison.risk_limit, comparison.deterministic, strict=True)
@@ -279,7 +282,25 @@ def against_particles(case: Case, comparison: Comparison) -> list[Check]:
                 "chance explains",
             )
         )
+    if strong is not None:
+        checks.append(_strong(strong, comparison, level))
     return checks + [_marginals(gaps, comparison, level) for gaps in chaos.values()]
+
+
+def _strong(found: StrongError, comparison: Comparison, level: float) -> Check:
+    """E |X − X̄|² is O(1/N) but for what the step adds; zero at t = 0."""
+    later = range(int(comparison.times[0] == 0), len(comparison.times))
+    chance = {i: found.limit[i].critical(level) * found.limit[i].limit_se for i in later}
+    excess = {i: max(abs(found.limit[i].limit) - found.step[i], 0.0) / chance[i] for i in later}
+    worst = max(later, key=lambda i: excess[i])
+    return Check(
+        "strong error, N → ∞",
+        float(excess[worst]),
+        1.0,
+        f"worst at t = {comparison.times[worst]:g}: limit of E|X − X̄|² to mean-field copies "
+        f"{found.limit[worst].limit:+.2e} ± {chance[worst]:.1e}, from the step "
+        f"{found.step[worst]:.1e}; in units of what chance explains",
+    )
 
 
 def _marginals(gaps: list[ChaosGap], comparison: Comparison, level: float) -> Check:

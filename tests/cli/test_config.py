@@ -132,6 +132,11 @@ def test_mesh_file_beside_the_case(tmp_path):
         ({"particles": {"marginals": [1, 6]}}, "particles.marginals: 6 of 5 particles"),
         ({"particles": {"marginals": [2, 1]}}, "particles.marginals"),
         ({"particles": {"marginals": [1]}}, "particles.replicas: 3; particles.marginals needs"),
+        ({"particles": {"copies": 1}}, "particles.copies: 1 is not true or false"),
+        (
+            {"particles": {"copies": True}, "solver": {"grow": 1e-3}},
+            "particles.copies: needs a law on one mesh",
+        ),
         ({"particles": {"seed": 2**70}}, "particles.seed: the integer does not fit into 64 bits"),
         ({"particles": {"widths": None}}, "particles.widths: missing"),
         ({"cross_check": {"tims": 1}}, "cross_check.tims: unknown key"),

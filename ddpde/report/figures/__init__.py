@@ -13,6 +13,7 @@ _IN_ORDER = (
     laws.film,
     risk.figure,
     gaps.figure,
+    gaps.strong,
     distances.figure,
     fluctuations.figure,
     decision.figure,

@@ -1,4 +1,4 @@
-"""Risk gap over N: fitted slope, the −1 guide, and what is not resolved."""
+"""Risk gap and strong error over N: fitted slope, −1 guide, and what is not resolved."""
 
 from __future__ import annotations
 
@@ -42,13 +42,62 @@ def figure(content: Content) -> Figure | None:
     comparison = content.comparison
     if comparison is None or len(comparison["widths"]) < 2:
         return None
-    times = content.times
+    panels, legend, fitted, (hidden, total) = over_widths(
+        comparison, content.times, f"{content.quantity.capitalize()} gap", "|gap|"
+    )
+    caption = (
+        f"Mean {content.quantity} of the {content.systems} minus that of the PDE over N, both axes "
+        f"logarithmic and shared. Slope: {fitted}. "
+    )
+    if hidden:
+        caption += (
+            f"{hidden} of {total} gaps are smaller than their own noise "
+            "(Monte Carlo and error budget together): open triangles mark the most they can be, "
+            "and say nothing about agreement below that. A slope is given only where every gap "
+            "is resolved. "
+        )
+    caption += "Independent particles give slope −1 exactly."
+    return Figure("gaps", f"Gap of the {content.quantity} over N", caption, panels, legend)
+
+
+def strong(content: Content) -> Figure | None:
+    """E|X − X̄|² of particles and mean-field copies, where it was measured."""
+    comparison = content.comparison or {}
+    found = comparison.get("strong")
+    if found is None or len(comparison["widths"]) < 2:
+        return None
+    measured = {
+        "widths": comparison["widths"],
+        "gap": found["squared"],
+        "gap_half": found["half"],
+        "rate": found["rate"],
+        "deterministic": found["step"],
+    }
+    panels, legend, fitted, (hidden, _) = over_widths(
+        measured, content.times, "Strong error", "E|X − X̄|²"
+    )
+    caption = (
+        "Mean square distance of particles and mean-field copies, which have the same initial "
+        "parameters, samples and noise in the forces of the PDE’s law; both axes logarithmic and "
+        f"shared. Slope: {fitted}. "
+    )
+    if hidden:
+        caption += "Open triangles: below its own noise, the most it can be. "
+    caption += "Propagation of chaos gives slope −1."
+    return Figure("strong", "Strong error over N", caption, panels, legend)
+
+
+def over_widths(
+    comparison: dict[str, Any], times: np.ndarray, what: str, symbol: str
+) -> tuple[list[Panel], list[tuple[str, str]], str, tuple[int, int]]:
+    """Panels over N at up to three times, their legend, the slopes in words, and how many of how
+    many values are not resolved."""
     indices = chosen(len(times), 3, first=1)
     resolved, bound = resolution(comparison)
     gap = np.abs(np.array(comparison["gap"], dtype=float))
     shown = np.where(resolved, gap, bound)[:, indices]
     limits = shown.min() / 4, shown.max() * 3
-    panels = [_panel(comparison, i, times[i], limits) for i in indices]
+    panels = [_panel(comparison, i, times[i], limits, what) for i in indices]
     slopes = [slope(comparison, i) for i in indices]
     fitted = [_words(rate, times[i]) for rate, i in zip(slopes, indices, strict=True)]
     if not any(slopes):
@@ -56,7 +105,7 @@ def figure(content: Content) -> Figure | None:
     visible = resolved[:, indices]
     budgets = [comparison["deterministic"][i] or 0.0 for i in indices]
     entries = [
-        (visible.any(), swatch("errorbar", INK), "|gap| with 95 % interval"),
+        (visible.any(), swatch("errorbar", INK), f"{symbol} with 95 % interval"),
         (
             not visible.all(),
             swatch("marker", INK, marker="v", fill="#ffffff"),
@@ -71,20 +120,7 @@ def figure(content: Content) -> Figure | None:
         ),
     ]
     legend = [(mark, words) for drawn, mark, words in entries if drawn]
-    left_out = visible.size - int(visible.sum())
-    caption = (
-        f"Mean {content.quantity} of the {content.systems} minus that of the PDE over N, both axes "
-        f"logarithmic and shared. Slope: {'; '.join(fitted)}. "
-    )
-    if left_out:
-        caption += (
-            f"{left_out} of {visible.size} gaps are smaller than their own noise "
-            "(Monte Carlo and error budget together): open triangles mark the most they can be, "
-            "and say nothing about agreement below that. A slope is given only where every gap "
-            "is resolved. "
-        )
-    caption += "Independent particles give slope −1 exactly."
-    return Figure("gaps", f"Gap of the {content.quantity} over N", caption, panels, legend)
+    return panels, legend, "; ".join(fitted), (visible.size - int(visible.sum()), visible.size)
 
 
 def slope(comparison: dict[str, Any], i: int) -> dict[str, float] | None:
@@ -104,7 +140,9 @@ def _decimal(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _panel(comparison: dict[str, Any], i: int, time: float, limits: tuple[float, float]) -> Panel:
+def _panel(
+    comparison: dict[str, Any], i: int, time: float, limits: tuple[float, float], what: str
+) -> Panel:
     widths = np.array(comparison["widths"], dtype=float)
     gap = np.abs(np.array(comparison["gap"], dtype=float)[:, i])
     half = np.array(comparison["gap_half"], dtype=float)[:, i]
@@ -149,7 +187,7 @@ def _panel(comparison: dict[str, Any], i: int, time: float, limits: tuple[float,
         f"N = {w:.0f}: {sig(g)}" if r else f"N = {w:.0f}: not resolved, at most {sig(b)}"
         for w, g, r, b in zip(widths, gap, resolved, bound, strict=True)
     ]
-    return d.panel(f"Risk gap over N at t = {short(time)}: {'; '.join(each)}. {label}.")
+    return d.panel(f"{what} over N at t = {short(time)}: {'; '.join(each)}. {label}.")
 
 
 def guide(
