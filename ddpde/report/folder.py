@@ -102,15 +102,12 @@ class Content:
     @property
     def on_surface(self) -> bool:
         """Whether the mesh is a surface or a curve in a space of more dimensions."""
-        return {"interval": 1, "triangle": 2, "quadrilateral": 2}.get(self.laws[0].cell, 3) < (
-            self.dim
-        )
+        return self.laws[0].tdim < self.dim
 
     @property
     def signed(self) -> bool:
-        """Whether the mesh is two sheets, for a signed measure: all its points have last coordinate
-        ±1."""
-        return self.dim > 1 and bool((np.abs(self.laws[0].geometry[..., -1]) == 1.0).all())
+        """Whether the mesh is two sheets, for a signed measure."""
+        return self.laws[0].signed
 
     @property
     def closed(self) -> bool:

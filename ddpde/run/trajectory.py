@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from ddpde.comm import rank
 from ddpde.errors import DdpdeError
 from ddpde.problem import Problem
 from ddpde.run.environment import environment
+from ddpde.run.picture import picture
 from ddpde.space import Law
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Trajectory:
     """Laws at the output times and scalars at every accepted step.
 
@@ -40,6 +42,17 @@ class Trajectory:
     steady_at: float | None = None
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        name, what = (
+            ("risk", self.risk()) if self.problem.unit else ("free energy", self.free_energy())
+        )
+        where = f"{self.settings['cells']} cells ({self.settings['cell']})"
+        return (
+            f"Trajectory({self.problem.name}: t = {self.times[0]:g} to {self.times[-1]:g} in "
+            f"{len(self.history['t']) - 1} steps of {self.settings['method']} on {where}, "
+            f"{name} {what[0]:.6g} to {what[-1]:.6g}, {len(self.laws)} laws)"
+        )
+
     def risk(self) -> np.ndarray:
         """Risk E ℓ(f_ρ, y) (n_times,) at the output times."""
         return self.outputs["risk"]
@@ -58,21 +71,12 @@ class Trajectory:
         return np.array([masses @ x / masses.sum() for x, masses in points])
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Risk over time and the laws (in 1D) as a matplotlib figure; saved if `path` is given."""
-        import matplotlib.pyplot as plt
+        """Risk (without a network: free energy) over time and the laws, in one to three dimensions.
 
-        one_d = bool(self.laws) and self.laws[0].gdim == 1
-        figure, axes = plt.subplots(1, 1 + one_d, figsize=(5 * (1 + one_d), 3.6), squeeze=False)
-        axes[0, 0].plot(self.history["t"], self.history["risk"])
-        axes[0, 0].set(xlabel="time t", ylabel="risk")
-        if one_d:
-            for law in self.laws:
-                x, density = law.curve()
-                axes[0, 1].plot(x, density, label=f"t = {law.time:g}")
-            axes[0, 1].set(xlabel=self.problem.labels[0], ylabel="density")
-            axes[0, 1].legend(frameon=False)
-        figure.tight_layout()
-        if path is not None:
+        A matplotlib figure; saved if `path` is given. Laws are on rank 0, which alone saves.
+        """
+        figure = picture(self)
+        if path is not None and rank() == 0:
             figure.savefig(path, dpi=150)
         return figure
 

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from ddpde.space.quadrature import gauss, jacobian_determinant, lagrange, legendre, tabulate
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Law:
     """A density on a mesh.
 
@@ -34,9 +34,34 @@ class Law:
     values: np.ndarray
     moved: bool = False
 
+    def __repr__(self) -> str:
+        shape = f"{len(self.values)} cells ({self.cell}, degree {self.degree})"
+        return f"Law(t = {self.time:g}, {self.gdim} coordinates, {shape})"
+
     @property
     def gdim(self) -> int:
         return self.geometry.shape[2]
+
+    @property
+    def tdim(self) -> int:
+        """Dimension of the cells: less than `gdim` on curves, surfaces and the sheets of a sign."""
+        return {"interval": 1, "triangle": 2, "quadrilateral": 2}.get(self.cell, 3)
+
+    @property
+    def signed(self) -> bool:
+        """Whether it lives on the two sheets of a signed measure: its last coordinate is ±1."""
+        return self.tdim < self.gdim and bool((np.abs(self.geometry[..., -1]) == 1.0).all())
+
+    def sheets(self) -> tuple[Law, Law]:
+        """The positive and the negative part of a signed measure, without the sign's coordinate."""
+        if not self.signed:
+            raise ValueError("only the law of a signed measure has two sheets")
+        above = self.geometry[:, 0, -1] > 0
+        positive, negative = (
+            replace(self, geometry=self.geometry[part][..., :-1], values=self.values[part])
+            for part in (above, ~above)
+        )
+        return positive, negative
 
     def at(self, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions (c, q, gdim), densities (c, q), volume elements (c, q) at reference points."""

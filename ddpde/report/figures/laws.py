@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
-from scipy.interpolate import griddata
-from scipy.ndimage import gaussian_filter
 
 from ddpde.report.figures.drawing import (
     BARS,
@@ -25,6 +23,7 @@ from ddpde.report.figures.drawing import (
 from ddpde.report.folder import Content
 from ddpde.report.numerals import counted, grouped, short, sig, spelled
 from ddpde.space import Law
+from ddpde.space.raster import bulk, frame, painted, raster
 
 _PALE = LinearSegmentedColormap.from_list("pale", ["#f4f8fc", "#c3d9ee", "#86b3dc", "#3f82bd"])
 _DOT = "#8a2c0d"
@@ -67,7 +66,7 @@ def over_time(content: Content, indices: list[int]) -> Figure:
 def _curves(content: Content, indices: list[int], particles: np.ndarray | None) -> Figure:
     laws = [content.laws[i] for i in indices]
     clouds = [None if particles is None else particles[i].ravel() for i in indices]
-    ends = [_range(law, 0) for law in laws]
+    ends = [bulk(law, 0) for law in laws]
     ends += [tuple(np.quantile(c, [5e-4, 1 - 5e-4])) for c in clouds if c is not None]
     low, high = min(e[0] for e in ends), max(e[1] for e in ends)
     least = min(law.curve()[0].min() for law in laws)
@@ -137,27 +136,10 @@ def _histogram(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return counts / (cloud.size * size), edges
 
 
-def _range(law: Law, axis: int, tail: float = 2e-4) -> tuple[float, float]:
-    """Interval of a coordinate outside of which there is next to no mass."""
-    points, masses = law.points(4)
-    order = np.argsort(points[:, axis])
-    cumulated = np.cumsum(masses[order]) / masses.sum()
-    index = np.searchsorted(cumulated, [tail, 1 - tail])
-    low, high = points[order, axis][np.minimum(index, len(order) - 1)]
-    return float(low), float(high)
-
-
 def _maps(content: Content, indices: list[int], particles: np.ndarray | None) -> Figure:
     laws = [content.laws[i] for i in indices]
     pairs = [(0, 1)] if content.dim == 2 else [(0, 1), (0, 2)]
-    box = []
-    for axis in range(content.dim):
-        ends = np.array([_range(law, axis, 2e-3) for law in laws])
-        pad = 0.06 * (ends.max() - ends.min())
-        box.append((ends.min() - pad, ends.max() + pad))
-        if content.periods[axis]:
-            points = np.concatenate([law.geometry[..., axis].ravel() for law in laws])
-            box[axis] = (points.min(), points.max())
+    box = frame(laws, content.periods)
     panels = []
     for pair in pairs:
         for law, i in zip(laws, indices, strict=True):
@@ -202,7 +184,7 @@ def _map(
     inner = SMALL[0] - left - 10
     alike = _proportionate(box, pair)
     height = int(inner * (np.clip((y1 - y0) / (x1 - x0), 0.3, 1.3) if alike else 0.6))
-    x, y, z = _grid(law, pair, (x0, x1), (y0, y1), content.periods)
+    x, y, z = raster(law, pair, box, content.periods)
     peak = float(z.max())
     with Drawing((SMALL[0], height + bottom + top), left=left, bottom=bottom, top=top) as d:
         levels = peak * np.array([0.02, *np.arange(0.1, 1.01, 0.1)])
@@ -225,68 +207,14 @@ def _map(
     )
 
 
-def _grid(
-    law: Law,
-    pair: tuple[int, int],
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    periods: list[float | None],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Density on a rectangular grid: interpolated in 2D, a smoothed marginal in 3D."""
-    if law.gdim == 2:
-        x, y = np.linspace(*x_range, 90), np.linspace(*y_range, 90)
-        # straight between the points: as many as make coarse cells smooth
-        lattice = np.linspace(0.06, 0.94, int(np.clip(np.sqrt(2e4 / len(law.values)), 4, 10)))
-        reference = np.stack(np.meshgrid(lattice, lattice), axis=-1).reshape(-1, 2)
-        if law.cell == "triangle":
-            reference = reference[reference.sum(axis=1) < 1.0]
-        points, density, _ = law.at(reference)
-        mesh = np.meshgrid(x, y)
-        points, density = points.reshape(-1, 2), density.ravel()
-        for axis, period in enumerate(periods):
-            if period:  # what lies just beyond either end
-                points, density = _wrapped(points, density, axis, period)
-        z = griddata(points, density, tuple(mesh), fill_value=0.0)
-        return x, y, np.maximum(z, 0.0)
-    # more points than bins, without a flood of them on a fine mesh
-    per_direction = int(np.clip(np.cbrt(3e6 / len(law.values)), 4, 12))
-    points, masses = law.points(per_direction)
-    z, x, y = np.histogram2d(
-        points[:, pair[0]],
-        points[:, pair[1]],
-        bins=30,
-        range=(x_range, y_range),
-        weights=masses,
-    )
-    # the bins and the mesh's points beat against each other: smooth over a bin
-    z = gaussian_filter(z.T, 1.0) / ((x[1] - x[0]) * (y[1] - y[0]))
-    return 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1]), np.maximum(z, 0.0)
-
-
-def _wrapped(
-    points: np.ndarray, density: np.ndarray, axis: int, period: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """A tenth of a period added at both ends of a circle."""
-    low = points[:, axis].min()
-    first = points[:, axis] < low + 0.1 * period
-    last = points[:, axis] > low + 0.9 * period
-    shift = period * np.eye(2)[axis]
-    more = [points, points[first] + shift, points[last] - shift]
-    return np.concatenate(more), np.concatenate([density, density[first], density[last]])
-
-
 def _views(content: Content) -> Figure | None:
     """A surface in space seen from both sides of its last axis; None for a curve."""
-    corners = {
-        "triangle": [(0, 0), (1, 0), (0, 1)],
-        "quadrilateral": [(0, 0), (1, 0), (1, 1), (0, 1)],
-    }.get(content.laws[0].cell)
-    if corners is None:
+    if content.laws[0].tdim < 2:
         return None
     indices = chosen(len(content.laws), 3)
     laws = [content.laws[i] for i in indices]
-    found = [law.at(np.array(corners, dtype=float))[:2] for law in laws]
-    top = max(float(density.mean(axis=1).max()) for _, density in found)
+    found = [painted(law) for law in laws]
+    top = max(float(density.max()) for _, density in found)
     points = np.concatenate([x.reshape(-1, 3) for x, _ in found])
     low, high = points.min(axis=0), points.max(axis=0)
     pad = 0.05 * (high - low).max()
@@ -317,7 +245,7 @@ def _view(
     labels: list[str],
 ) -> Panel:
     order = np.argsort(side * points[:, :, 2].mean(axis=1))  # the nearest are painted last
-    shade = _PALE(np.clip(density.mean(axis=1)[order] / top, 0.0, 1.0))
+    shade = _PALE(np.clip(density[order] / top, 0.0, 1.0))
     (x0, x1), (y0, y1) = box
     left, bottom, above = 42, 38, 24
     inner = SMALL[0] - left - 10
