@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,27 @@ def python(ranks, *arguments, folder=None):
     return out
 
 
-def saved(program, folder):
-    """What the `program` text saves as the array file it is given, on 1, 2 and 3 ranks."""
-    files = [folder / f"{ranks}.npy" for ranks in (1, 2, 3)]
-    for ranks, file in enumerate(files, start=1):
-        python(ranks, "-c", program, file)
-    return [np.load(file) for file in files]
+@dataclass(frozen=True)
+class Launch:
+    """What `rank_programs.py` did on so many ranks, in one process each: a folder of results."""
+
+    ranks: int
+    folder: Path
+    said: str
+
+    def array(self, name):
+        """The result of a function of `rank_programs.py`."""
+        return np.load(self.folder / f"{name}.npy")
+
+    def run(self, name):
+        """The folder of results of a case."""
+        return self.folder / name / "out"
+
+
+def launched(ranks, folder, cases, programs=()):
+    """Cases (their text by name) and functions of `rank_programs.py`, one after another."""
+    for name, text in cases.items():
+        (folder / name).mkdir()
+        (folder / name / "case.toml").write_text(text)
+    said = python(ranks, Path(__file__).with_name("rank_programs.py"), folder, *cases, *programs)
+    return Launch(ranks, folder, said)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_ranks import needs_mpirun, python, saved
+from on_ranks import needs_mpirun
 
 from ddpde.space import Law
 
@@ -65,46 +65,7 @@ inner_steps = 2
 dt = 0.1
 times = [0.1]
 """
-CIRCLES = """
-from dataclasses import replace
-from mpi4py import MPI
-import sys
-import numpy as np
-import ddpde
-from ddpde.problem import DensityLaw, Problem
-
-TURN = 2 * np.pi
-
-start = DensityLaw(2, lambda x: (1 + 0.5 * np.cos(x[:, 0] + 0.3) * np.cos(x[:, 1] - 1)) / TURN**2)
-torus = Problem("torus", start, temperature=0.3, periods=(TURN, TURN),
-                potential=lambda x: np.cos(x[:, 0] - x[:, 1]))
-start = DensityLaw(2, lambda x: (1 + 0.5 * np.cos(x[:, 0])) / TURN)
-band = Problem("band", start, potential=lambda x: x[:, 1] * np.cos(x[:, 0]), temperature=0.3,
-               periods=(TURN, None))
-start = DensityLaw(1, lambda x: (1 + 0.5 * np.cos(x[:, 0])) / TURN)
-circle = Problem("circle", start, potential=lambda x: np.sin(x[:, 0]), temperature=0.3,
-                 periods=(TURN,))
-square = [0, 0], [TURN, TURN]
-bent = ddpde.box(*square, cells=[7, 5], cell="triangle")
-at = bent.geometry.x
-at[:, 0] += 0.02 * np.sin(at[:, 0]) * np.sin(at[:, 1])  # no grid
-runs = [
-    ddpde.solve(circle, ddpde.interval(0, TURN, cells=9), times=[0.2], method="jko-dynamic-bdf2",
-                dt=0.1, inner_steps=2),
-    ddpde.solve(torus, ddpde.box(*square, cells=[7, 5], cell="triangle"), times=[0.2],
-                method="jko-bdf2", dt=0.1),
-    ddpde.solve(band, ddpde.box([0, 0], [TURN, 1], cells=[5, 3]), times=[0.1],
-                method="jko-upwind", dt=0.1),
-    ddpde.solve(circle, ddpde.interval(0, TURN, cells=9), times=[0.1], method="jko-entropic",
-                dt=0.1),
-    ddpde.solve(torus, bent, times=[0.1], method="jko-entropic", dt=0.1),
-    ddpde.solve(replace(torus, birth_death=1.0), bent, times=[0.1], method="jko-entropic", dt=0.1),
-]
-if MPI.COMM_WORLD.rank == 0:
-    columns = "risk", "free_energy", "mass", "boundary_mass"
-    found = [[run.laws[-1].values, *(run.history[name] for name in columns)] for run in runs]
-    np.save(sys.argv[1], np.concatenate([np.ravel(part) for parts in found for part in parts]))
-"""
+PROGRAMS = ("jko_circles",)
 BOX = "lower = [-4.0, -4.0]\nupper = [4.0, 4.0]\ncells = [31, 24]"
 
 
@@ -136,14 +97,11 @@ def cases(tmp_path_factory):
     }
 
 
-def results(folder, text, ranks):
-    """Rows of the history, and the laws, of `ddpde run` of a case in `folder`."""
-    folder.mkdir()
-    (folder / "case.toml").write_text(text)
-    python(ranks, "-m", "ddpde", "run", "case.toml", "--out", "out", folder=folder)
-    rows = (folder / "out/history.jsonl").read_text().splitlines()
+def results(out):
+    """Rows of the history, and the laws."""
+    rows = (out / "history.jsonl").read_text().splitlines()
     history = [json.loads(row) for row in rows]
-    laws = [Law.load(file) for file in sorted((folder / "out/laws").glob("*.npz"))]
+    laws = [Law.load(file) for file in sorted((out / "laws").glob("*.npz"))]
     return {k: np.array([row[k] for row in history]) for k in history[0]}, laws
 
 
@@ -160,19 +118,18 @@ def results(folder, text, ranks):
         "dynamic, triangles",
     ),
 )
-def test_ranks_agree(case, cases, tmp_path):
-    serial, expected = results(tmp_path / "serial", cases[case], 0)
-    for ranks in (2, 3):
-        history, laws = results(tmp_path / str(ranks), cases[case], ranks)
-        for name in ("t", "risk", "free_energy", "mass"):
-            assert np.allclose(history[name], serial[name], rtol=1e-8, atol=1e-12), (ranks, name)
-        for ours, theirs in zip(laws, expected, strict=True):
-            for a, b in ((ours.values, theirs.values), (ours.geometry, theirs.geometry)):
-                assert np.abs(a - b).max() < 1e-8 * np.abs(b).max()
+def test_ranks_agree(case, parallel, serial):
+    history, laws = results(parallel.run(case))
+    expected, expected_laws = results(serial.run(case))
+    for name in ("t", "risk", "free_energy", "mass"):
+        assert np.allclose(history[name], expected[name], rtol=1e-8, atol=1e-12), name
+    for ours, theirs in zip(laws, expected_laws, strict=True):
+        for a, b in ((ours.values, theirs.values), (ours.geometry, theirs.geometry)):
+            assert np.abs(a - b).max() < 1e-8 * np.abs(b).max()
 
 
 @needs_mpirun
-def test_periodic_coordinates_on_ranks(tmp_path):
+def test_periodic_coordinates_on_ranks(parallel, serial):
     """Intervals, quadrilaterals, triangles; one period and two."""
-    found = saved(CIRCLES, tmp_path)
-    assert np.allclose(found[1:], found[0], rtol=1e-8, atol=1e-12)
+    found, expected = (launch.array("jko_circles") for launch in (parallel, serial))
+    assert np.allclose(found, expected, rtol=1e-8, atol=1e-12)
