@@ -19,8 +19,11 @@ validate: $(VENV)/.installed  ## every validation case; those done before are ke
 # One thread a process: the tests' matrices are small, and some tests start several ranks.
 test bench: export OMP_NUM_THREADS = 1
 
+# A file at a time to each of some processes, in the order in which they are collected.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed  ## the tests; ARGS="tests/unit -k name" for some of them
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 bench: $(VENV)/.installed  ## the benchmarks
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
