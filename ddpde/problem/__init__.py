@@ -2,6 +2,7 @@
 
 from ddpde.problem.activations import PiecewiseLinear, erf, identity, relu, square, tanh
 from ddpde.problem.data import DataLaw, DataSet, GaussianInputs, IsotropicGaussians, Nodes
+from ddpde.problem.datasets import on_components
 from ddpde.problem.initial import DensityLaw, GaussianLaw, InitialLaw, Mixture
 from ddpde.problem.internal import Congestion, InternalEnergy, PorousMedium
 from ddpde.problem.losses import HalfSquared, Logistic, Loss, Squared
@@ -38,6 +39,7 @@ __all__ = [
     "Unit",
     "erf",
     "identity",
+    "on_components",
     "relu",
     "square",
     "tanh",

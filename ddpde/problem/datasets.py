@@ -1,11 +1,12 @@
-"""Problems on the data sets that come with scikit-learn: a projection, then one tanh unit.
+"""Problems on tables of data, scikit-learn's own or yours: a projection, then one tanh unit.
 
 Projection and scales come from the training part alone; the held-out part is `test_data`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -42,8 +43,11 @@ def digits_pca(
     pixels, digit = load_digits(return_X_y=True)
     chosen = np.isin(digit, classes)
     labels = np.where(digit[chosen] == first, 1.0, -1.0)
-    train, test = _projected(pixels[chosen], labels, 2, False, True, test_fraction, split_seed)
-    return _problem("digits_pca", train, test, parameters | {"classes": list(classes)})
+    del parameters["classes"]
+    problem = on_components(
+        "digits_pca", pixels[chosen], labels, regression=False, standardise=False, **parameters
+    )
+    return replace(problem, parameters={"classes": list(classes)} | parameters)
 
 
 def tabular_pca(
@@ -76,71 +80,80 @@ def tabular_pca(
     if dataset not in load:
         raise ProblemError(f"dataset = {dataset!r}: one of {', '.join(load)}")
     features, target = load[dataset](return_X_y=True)
-    if not 1 <= components <= features.shape[1]:
-        raise ProblemError(f"components = {components}: from 1 to {features.shape[1]}")
     regression = dataset == "diabetes"
-    if regression and loss != "squared":
-        raise ProblemError(f"loss = {loss!r} for a regression: loss = 'squared'")
     if not regression:
         if positive_class not in target:
             raise ProblemError(f"positive_class = {positive_class}: not a class of {dataset}")
         target = np.where(target == positive_class, 1.0, -1.0)
-    train, test = _projected(
-        features, target, components, True, not regression, test_fraction, split_seed
-    )
-    if regression:
-        mean, scale = train.y.mean(), 2.0 * train.y.std()
-        train, test = (DataSet(part.x, (part.y - mean) / scale) for part in (train, test))
-    return _problem("tabular_pca", train, test, parameters)
+    given = {k: v for k, v in parameters.items() if k not in ("dataset", "positive_class")}
+    problem = on_components("tabular_pca", features, target, regression=regression, **given)
+    return replace(problem, parameters=parameters)
 
 
-def _problem(name: str, train: DataSet, test: DataSet, parameters: dict[str, Any]) -> Problem:
-    """σ = [a] tanh(⟨w, x⟩ [+ b]) on the training part, with the arguments of a builder."""
-    unit = RidgeUnit(
-        tanh,
-        input_dim=train.input_dim,
-        bias=parameters["bias"],
-        output_weight=parameters.get("output_weight", False),
-    )
-    return Problem(
-        name=name,
-        unit=unit,
-        data=train,
-        test_data=test,
-        initial=GaussianLaw.isotropic(unit.dim, parameters["std"]),
-        loss=LOSSES[parameters["loss"]],
-        temperature=parameters["temperature"],
-        ridge=parameters["ridge"],
-        parameters=parameters,
-    )
-
-
-def _projected(
+def on_components(
+    name: str,
     features: np.ndarray,
     target: np.ndarray,
-    components: int,
-    standardise: bool,
-    stratify: bool,
-    test_fraction: float,
-    split_seed: int,
-) -> tuple[DataSet, DataSet]:
-    """Training and held-out part on whitened principal components of the training part."""
+    *,
+    regression: bool,
+    components: int = 2,
+    standardise: bool = True,
+    bias: bool = False,
+    output_weight: bool = False,
+    temperature: float = 0.02,
+    ridge: float = 0.01,
+    std: float = 0.5,
+    loss: str = "squared",
+    test_fraction: float = 0.3,
+    split_seed: int = 0,
+) -> Problem:
+    """σ = [a] tanh(⟨w, x⟩ [+ b]) on whitened principal components of a table of your own.
+
+    features (M, k), target (M,): labels ±1, or numbers of a `regression`, which are standardised
+    on the training part and halved, for a mean of bounded units reaches (−1, 1). `standardise`: the
+    features too, before they are projected. `test_data` is the held-out part.
+    Raises ProblemError for tables that are no numbers, and values that are impossible.
+    """
     from sklearn.decomposition import PCA
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
 
+    whole = DataSet(features, target)  # checks them
+    if not 1 <= components <= whole.input_dim:
+        raise ProblemError(f"components = {components}: from 1 to {whole.input_dim}")
+    losses = ["squared"] if regression else list(LOSSES)
+    if loss not in losses:
+        raise ProblemError(f"loss = {loss!r}: one of {', '.join(losses)}")
+    if not regression and not np.isin(whole.y, (-1.0, 1.0)).all():
+        raise ProblemError("target: labels must be -1 or 1", "regression=True takes any numbers")
     if not 0 < test_fraction < 1:
         raise ProblemError(f"test_fraction = {test_fraction}: must lie in (0, 1)")
-    train_x, test_x, train_y, test_y = train_test_split(
-        features,
-        target,
-        test_size=test_fraction,
-        random_state=split_seed,
-        stratify=target if stratify else None,
+    try:
+        train_x, test_x, train_y, test_y = train_test_split(
+            whole.x,
+            whole.y,
+            test_size=test_fraction,
+            random_state=split_seed,
+            stratify=None if regression else whole.y,
+        )
+        if standardise:
+            scaler = StandardScaler().fit(train_x)
+            train_x, test_x = scaler.transform(train_x), scaler.transform(test_x)
+        # whiten: the scores are centred and have unit variance on the training part
+        pca = PCA(n_components=components, whiten=True, svd_solver="full").fit(train_x)
+    except ValueError as error:  # too few rows, for one
+        raise ProblemError(f"the table cannot be split and projected: {error}") from None
+    mean, scale = (train_y.mean(), 2.0 * train_y.std()) if regression else (0.0, 1.0)
+    if not scale > 0:
+        raise ProblemError("target: all numbers are the same")
+    unit = RidgeUnit(tanh, input_dim=components, bias=bias, output_weight=output_weight)
+    return Problem(
+        name=name,
+        unit=unit,
+        data=DataSet(pca.transform(train_x), (train_y - mean) / scale),
+        test_data=DataSet(pca.transform(test_x), (test_y - mean) / scale),
+        initial=GaussianLaw.isotropic(unit.dim, std),
+        loss=LOSSES[loss],
+        temperature=temperature,
+        ridge=ridge,
     )
-    if standardise:
-        scaler = StandardScaler().fit(train_x)
-        train_x, test_x = scaler.transform(train_x), scaler.transform(test_x)
-    # whiten: the scores are centred and have unit variance on the training part
-    pca = PCA(n_components=components, whiten=True, svd_solver="full").fit(train_x)
-    return DataSet(pca.transform(train_x), train_y), DataSet(pca.transform(test_x), test_y)

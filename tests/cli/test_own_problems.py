@@ -1,9 +1,14 @@
 """ "module:function" in a case file: functions of a user's own, and how they may fail."""
 
+import re
+
+import numpy as np
 import pytest
-from case_files import VALID, mistakes, write
+from case_files import ROOT, VALID, mistakes, write
 
 from ddpde.config import load
+from ddpde.errors import ProblemError
+from ddpde.problem import on_components
 
 OWN = """
 from __future__ import annotations
@@ -105,3 +110,39 @@ def test_namesakes_of_two_cases(tmp_path):
         data = {k: VALID[k] for k in ("title", "mesh", "solver")}
         file = write(tmp_path / folder, data | {"problem": {"name": "namesake:build"}})
         assert load(file).problem.parameters["mean"] == mean
+
+
+def test_a_table_of_ones_own(tmp_path, monkeypatch):
+    """The listing of the bundled regression's README, from another folder."""
+    folder = ROOT / "validation/real_data_regression"
+    (listing,) = re.findall(r"(?ms)^```python\n(.*?)^```$", (folder / "README.md").read_text())
+    (tmp_path / "housing.py").write_text(listing)
+    rng = np.random.default_rng(0)
+    features = rng.lognormal(size=(300, 5)) * [1, 50, 5, 1000, 3]
+    table = np.column_stack([features, features[:, 0] + rng.standard_normal(300)])
+    np.savetxt(tmp_path / "housing.csv", table, delimiter=",", header="a,b,c,d,e,y", comments="")
+    text = (folder / "case.toml").read_text().replace('"tabular_pca"', '"housing:build"')
+    for line in ('dataset = "diabetes"\n', "std = 0.5\n"):
+        text = text.replace(line, "")
+    (tmp_path / "case.toml").write_text(text)
+    monkeypatch.chdir("/")
+    problem = load(tmp_path / "case.toml").problem
+    assert problem.name == "housing" and problem.data.x.shape == (210, 2)
+    assert problem.data.y.std() == pytest.approx(0.5) and len(problem.test_data.y) == 90
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "settings", "words"),
+    [
+        (np.eye(6), np.arange(6), {"components": 7}, "components = 7: from 1 to 6"),
+        (np.eye(6), np.arange(6), {"loss": "logistic"}, "loss = 'logistic': one of squared"),
+        (np.eye(6), np.arange(6), {"regression": False}, "labels must be -1 or 1"),
+        (np.eye(6), np.ones(6), {}, "all numbers are the same"),
+        (np.eye(6) * np.nan, np.ones(6), {}, "NaN"),
+        (np.eye(1), np.ones(1), {"components": 1}, "cannot be split and projected"),
+        ([["a", "b"]] * 6, np.ones(6), {}, "no array of real numbers"),
+    ],
+)
+def test_tables_that_cannot_be_taken(features, target, settings, words):
+    with pytest.raises(ProblemError, match=words):
+        on_components("table", features, target, **({"regression": True} | settings))
