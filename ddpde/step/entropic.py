@@ -51,7 +51,7 @@ _LEAST = 1e-290
 _COLD = 0.01  # of γ: at lower temperatures the deconvolution is that of first order
 _WIDEST = 0.2, 0.4  # ∫ √ρ |K√ρ − √ρ| before and after such a step, at the most
 _MOST_AWAY = 50.0  # of δ (log b − log s), in what is expected of a step not yet found
-_STEEPEST = 0.5  # δ |log s|: beyond, the law is far steeper than the kernel resolves
+_STEEPEST = 0.5
 _MOST_CORRECTION = 1.0  # of log s, where the law ends
 # what stands for log s, and θ where that is θ log ρ' or near it: the part treated implicitly
 DEBIASING = {"divergence": 0.5, "first order": 0.5, "none": 0.0, "marginals": 1.0}
@@ -212,20 +212,29 @@ class EntropicProximal:
             wider = np.log(np.maximum(Ks, _LEAST)) + up - root
             correction = np.clip(wider, -_MOST_CORRECTION, _MOST_CORRECTION)
             deviation = theta * (self._relaxed - correction)
-        weight = self._weight(log_b, theta * log_density + deviation) if delta else 1.0
-        force = gamma * weight * (log_q / (1.0 + delta) + deviation) - flow.potential(density)
-        kappa = gamma * weight * self._stiffness + flow.temperature
+        slope: np.ndarray | float = 1.0
+        beyond = np.zeros(())
+        if delta:
+            slope, beyond = self._price(log_b, theta * log_density + deviation)
+        force = gamma * (slope * (log_q / (1.0 + delta) + deviation) + beyond)
+        force = force - flow.potential(density)
+        kappa = gamma * slope * self._stiffness + flow.temperature
         new = (self._of_mass if delta else self._balance)(force, kappa, log_density)
         top = density.max(initial=0.0)
         mapped = np.stack([(new - log_q) / (1.0 + delta), log_s])
         return mapped, density, np.exp(np.minimum(new, np.log(top)))
 
-    def _weight(self, log_b: np.ndarray, log_s: np.ndarray) -> np.ndarray:
-        """w (n,) with (s^−δ − b^−δ)/δ = w (log b − log s)."""
+    def _price(self, log_b: np.ndarray, log_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A slope w (n,) of (s^−δ − b^−δ)/δ in log b, and w (log b − log s) less that.
+
+        It is concave: w is that of the chord from s where b > s, that of the tangent elsewhere.
+        """
         away = np.clip(self._delta * (log_b - log_s), -_MOST_AWAY, _MOST_AWAY)
         away = np.where(np.abs(away) < 1e-9, 1e-9, away)
-        steep = np.clip(self._relaxed - self._delta * log_s, -_STEEPEST, _STEEPEST)
-        return np.exp(steep) * -np.expm1(-away) / away
+        scale = np.exp(np.clip(self._relaxed - self._delta * log_s, -_STEEPEST, _STEEPEST))
+        chord = scale * -np.expm1(-away) / away
+        slope = np.where(away > 0, chord, scale * np.exp(-away))
+        return slope, (slope - chord) * (log_b - log_s)
 
     def _of_mass(
         self, force: np.ndarray, kappa: np.ndarray | float, start: np.ndarray
