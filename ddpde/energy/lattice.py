@@ -20,6 +20,7 @@ from scipy.stats import qmc
 from ddpde.energy.compression import Box
 
 Function = Callable[[np.ndarray], np.ndarray]
+Gather = Callable[[list[np.ndarray]], list[list[np.ndarray]]]  # every rank's, on all
 
 _LINES = 8  # in each direction, on which functions are looked at
 _COUNTS = (33, 65, 129, 257)  # points on such a line; not smooth enough if the last do not do
@@ -65,10 +66,18 @@ class Lattice:
         """Of an array of values, directions in `order`."""
         return tuple(self.counts[axis] for axis in self.order)
 
+    def line(self, axis: int) -> np.ndarray:
+        """Its coordinates (count,) in a direction, the box's ends at −1 and 1."""
+        return _chebyshev(self.counts[axis])
+
+    def values(self, axis: int, x: np.ndarray) -> np.ndarray:
+        """(n, count): from values on such a line to coordinates x (n,) in [−1, 1]."""
+        return _chebyshev_values(self.counts[axis], x)
+
     @cached_property
     def points(self) -> np.ndarray:
         """(n, k), in the order of values."""
-        axes = np.meshgrid(*[_chebyshev(count) for count in self.shape], indexing="ij")
+        axes = np.meshgrid(*[self.line(axis) for axis in self.order], indexing="ij")
         unit = np.empty((axes[0].size, len(axes)))
         unit[:, self.order] = np.stack([x.ravel() for x in axes], axis=1)
         return _from_unit(unit, self.box)
@@ -89,13 +98,28 @@ class Lattice:
         if not lines:
             through = Interpolation(self, points, lines=False)
             return points, np.stack([through(column) for column in known.T], axis=1)
-        first, *others = [
-            _chebyshev_values(self.counts[axis], unit[:, axis]) for axis in self.order
-        ]
+        first, *others = [self.values(axis, unit[:, axis]) for axis in self.order]
         out = first @ known.reshape(self.shape[0], -1)
         for values in others:  # point by point
             out = np.matmul(values[:, None], out.reshape(*values.shape, -1))
         return points, out.reshape(len(points), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnLines(Lattice):
+    """The lines of the nodes themselves in place of Chebyshev's: fewer on a coarse mesh."""
+
+    lines: tuple[np.ndarray, ...]
+
+    def line(self, axis: int) -> np.ndarray:
+        return self.lines[axis]
+
+    def values(self, axis: int, x: np.ndarray) -> np.ndarray:
+        return (_rounded(x)[:, None] == self.lines[axis]).astype(float)
+
+    def probe(self, known: np.ndarray, *, lines: bool) -> tuple[np.ndarray, np.ndarray]:
+        some = np.random.default_rng(1).integers(len(known), size=_CHECKS)
+        return self.points[some], known[some]
 
 
 class Interpolation:
@@ -110,18 +134,16 @@ class Interpolation:
     def __init__(
         self, lattice: Lattice, points: np.ndarray, lines: bool, modes: Modes | None = None
     ) -> None:
-        unit = _to_unit(points, lattice.box)[:, lattice.order]
+        unit = to_unit(points, lattice.box)[:, lattice.order]
         if lines:
             grid, index = _lines(unit)
         else:
             grid = [np.linspace(-1, 1, _OVERSAMPLING * count) for count in lattice.shape]
         self._shape = tuple(len(x) for x in grid)
-        along = [_chebyshev_values(*pair) for pair in zip(lattice.shape, grid, strict=True)]
-        self._places = None
-        if modes is not None:
-            along = [values @ basis for values, basis in zip(along, modes.bases, strict=True)]
-            self._places = modes.places
-        self._along, self._size = along, int(np.prod([values.shape[1] for values in along]))
+        self.lattice, self._modes = lattice, modes
+        self._places = None if modes is None else modes.places
+        self._along = [self.on_line(k, x) for k, x in enumerate(grid)]
+        self._size = int(np.prod([values.shape[1] for values in self._along]))
         if lines:
             self._index = np.ravel_multi_index(index, self._shape)
             # the point at each place of the grid, or the one that follows the last
@@ -130,7 +152,12 @@ class Interpolation:
         else:
             places = 0.5 * (unit + 1.0) * (np.array(self._shape) - 1.0)
             self._sparse = _local_interpolation(places, self._shape)
-        self._exact = lines
+        self.exact = lines
+
+    def on_line(self, k: int, x: np.ndarray) -> np.ndarray:
+        """(n, c): the lattice's functions, or modes, of its k-th direction at x (n,) in [−1, 1]."""
+        values = self.lattice.values(self.lattice.order[k], x)
+        return values if self._modes is None else values @ self._modes.bases[k]
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(n,) from values (lattice points,)."""
@@ -142,16 +169,20 @@ class Interpolation:
         for along in self._along:  # the first axis goes, the new one comes last
             array = array.reshape(along.shape[1], -1).T @ along.T
         grid = array.ravel()
-        return grid.take(self._index) if self._exact else self._sparse @ grid
+        return grid.take(self._index) if self.exact else self._sparse @ grid
 
     def transposed(self, masses: np.ndarray) -> np.ndarray:
         """(lattice points,) from masses (n,)."""
-        if self._exact:
+        if self.exact:
             grid = np.append(masses, 0.0).take(self._point)
         else:
             grid = self._sparse.T @ masses
-        array = grid
-        for along in reversed(self._along):  # the last axis goes, the new one comes first
+        return self.tested(grid, self._along)
+
+    def tested(self, array: np.ndarray, on_lines: list[np.ndarray]) -> np.ndarray:
+        """(lattice points,): an array with as many axes as the lattice against the products of
+        functions on lines, as `on_line` gives them."""
+        for along in reversed(on_lines):  # the last axis goes, the new one comes first
             array = along.T @ array.reshape(-1, len(along)).T
         return array.ravel() if self._places is None else array.ravel().take(self._places)
 
@@ -228,17 +259,28 @@ def expanded(core: np.ndarray, modes: Modes) -> np.ndarray:
 
 def share_lines(points: np.ndarray, box: Box) -> bool:
     """Whether points (n, k) lie on few lines in each direction, as nodes of boxes do."""
-    grid, _ = _lines(_to_unit(points, box))
+    grid, _ = _lines(to_unit(points, box))
     return float(np.prod([float(len(x)) for x in grid])) <= _SPARSE * max(1, len(points))
+
+
+def own_lines(points: np.ndarray, box: Box, gather: Gather) -> OwnLines:
+    """The lines on which all ranks' points (n, k) lie."""
+    here, _ = _lines(to_unit(points, box))
+    lines = tuple(np.unique(np.concatenate(parts)) for parts in zip(*gather(here), strict=True))
+    return OwnLines(box, tuple(len(line) for line in lines), lines)
 
 
 def _lines(unit: np.ndarray) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
     """The coordinates that occur in each direction, and where each point finds its own."""
-    found = [np.unique(np.rint(x * _KEYS), return_inverse=True) for x in unit.T]
-    return [keys / _KEYS for keys, _ in found], tuple(places for _, places in found)
+    found = [np.unique(_rounded(x), return_inverse=True) for x in unit.T]
+    return [line for line, _ in found], tuple(places for _, places in found)
 
 
-def _to_unit(points: np.ndarray, box: Box) -> np.ndarray:
+def _rounded(x: np.ndarray) -> np.ndarray:
+    return np.rint(x * _KEYS) / _KEYS
+
+
+def to_unit(points: np.ndarray, box: Box) -> np.ndarray:
     """Points of the box in [−1, 1]^k."""
     return np.clip(2.0 * (points - box[0]) / (box[1] - box[0]) - 1.0, -1.0, 1.0)
 

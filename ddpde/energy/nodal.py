@@ -15,10 +15,13 @@ from ddpde.energy.blocks import BlockFeatures, InBlocks, in_blocks
 from ddpde.energy.compression import Box
 from ddpde.energy.functional import Energy
 from ddpde.energy.lattice import (
+    Gather,
     Interpolation,
     Lattice,
     Modes,
+    OwnLines,
     expanded,
+    own_lines,
     reduced,
     resolve,
     share_lines,
@@ -51,7 +54,13 @@ class OnLattice:
         return self.S.size
 
 
-def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) -> OnLattice | None:
+def _alone(lines: list[np.ndarray]) -> list[list[np.ndarray]]:
+    return [lines]
+
+
+def on_lattice(
+    energy: Energy, nodes: np.ndarray, box: Box, tolerance: float, gather: Gather = _alone
+) -> OnLattice | None:
     """The energy's features on a lattice, to `tolerance` of the largest; None where that is not
     accurate, or does not pay. Collective: nodes (n, k) are this rank's, all ranks decide alike.
     """
@@ -61,11 +70,14 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
     lattice = resolve([term.generators for term in energy.terms], box, tolerance)
     if lattice is None:
         return None
+    if not scattered:
+        own = own_lines(nodes, box, gather)
+        lattice = min(own, lattice, key=lambda each: float(np.prod(each.counts)))
     full = count * energy.size
     if energy.size * float(np.prod(lattice.counts)) > min(_FORMED, _MOST_WORK * full):
         return None
     S, modes = energy.features(lattice.points), None
-    if S.size > _HEAVY:
+    if S.size > _HEAVY or isinstance(lattice, OwnLines):
         core, modes = reduced(lattice, S, _LEFT_OUT * tolerance)
         S = expanded(core, modes)
     kept = S if modes is None else core
@@ -80,10 +92,10 @@ def on_lattice(energy: Energy, nodes: np.ndarray, box: Box, tolerance: float) ->
 
 
 def compact(
-    energy: Energy, nodes: np.ndarray, box: Box, tolerance: float
+    energy: Energy, nodes: np.ndarray, box: Box, tolerance: float, gather: Gather = _alone
 ) -> OnLattice | InBlocks | None:
     """How features need fewer numbers than on the nodes; None where nothing does. Collective."""
-    found = on_lattice(energy, nodes, box, tolerance)
+    found = on_lattice(energy, nodes, box, tolerance, gather)
     return found or in_blocks(energy, nodes, box, tolerance)
 
 
@@ -96,13 +108,13 @@ class NodalFeatures:
         self, energy: Energy, nodes: np.ndarray, found: OnLattice | InBlocks | None
     ) -> None:
         self._energy = energy
-        self._interpolation: Interpolation | None = None
+        self.interpolation: Interpolation | None = None
         self._S: np.ndarray | BlockFeatures
         if isinstance(found, InBlocks):
             self._S = BlockFeatures(nodes, found, energy.size)
         elif isinstance(found, OnLattice):
-            self._S = found.S
-            self._interpolation = Interpolation(found.lattice, nodes, found.lines, found.modes)
+            self._S = np.asfortranarray(found.S)  # means and field read it column by column
+            self.interpolation = Interpolation(found.lattice, nodes, found.lines, found.modes)
         else:
             self._S = energy.features(nodes)
 
@@ -112,25 +124,32 @@ class NodalFeatures:
             return self._S.finite
         return bool(np.isfinite(self._S).all())
 
+    @property
+    def few_on_nodes(self) -> np.ndarray | None:
+        """S (n, r), where it is kept as it is and small."""
+        if self.interpolation is not None or isinstance(self._S, BlockFeatures):
+            return None
+        return self._S if self._S.size < _CHEAP else None
+
     def predictions(self, masses: np.ndarray) -> np.ndarray:
         """f_m = ∫ S_m dρ from the nodes' masses (n,), added over the ranks."""
-        return self._energy.expanded(self._means(masses))
-
-    def first_variation(self, masses: np.ndarray) -> np.ndarray:
-        """The nonlocal part of F' at the nodes (n,), from the masses (n,) there."""
-        return self.field(self._energy.dual_from(self._means(masses)))
+        return self._energy.expanded(self.means(masses))
 
     def field(self, dual: np.ndarray) -> np.ndarray:
         """S ∂G/∂f at the nodes (n,), the nonlocal part of F'."""
         if isinstance(self._S, BlockFeatures):
             return self._S.field(dual)
         values = self._S @ dual
-        return values if self._interpolation is None else self._interpolation(values)
+        return values if self.interpolation is None else self.interpolation(values)
 
-    def _means(self, masses: np.ndarray) -> np.ndarray:
+    def means(self, masses: np.ndarray) -> np.ndarray:
         """Of the features kept (r,), this rank's part."""
+        if self.interpolation is not None:
+            masses = self.interpolation.transposed(masses)
+        return self.means_kept(masses)
+
+    def means_kept(self, masses: np.ndarray) -> np.ndarray:
+        """`means` from masses where the features are kept: on a lattice, if they are on one."""
         if isinstance(self._S, BlockFeatures):
             return self._S.means(masses)
-        if self._interpolation is not None:
-            masses = self._interpolation.transposed(masses)
         return self._S.T @ masses

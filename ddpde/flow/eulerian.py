@@ -18,6 +18,7 @@ from ddpde.flow.diffusion import Diffusion
 from ddpde.flow.fast_diagonal import TensorDiffusion, affordable
 from ddpde.flow.limiter import PositivityLimiter
 from ddpde.flow.lowering import Lowering
+from ddpde.flow.means import means_of
 from ddpde.flow.noise import NoiseDiffusion
 from ddpde.flow.pressure import PressureDiffusion
 from ddpde.flow.reaction import BirthDeath
@@ -68,7 +69,7 @@ class EulerianFlow:
             tolerance=tolerance,
             points=self.space.potential.dofmap.index_map.size_global,
         )
-        found = compact(self.energy, nodes, box, tolerance)
+        found = compact(self.energy, nodes, box, tolerance, self.comm.allgather)
         # all nodes' features pass through two more arrays as they are formed
         numbers = found.numbers if found else 3 * len(nodes) * self.energy.size
         unknowns = self.local_shape[0] * self.local_shape[1]
@@ -77,6 +78,7 @@ class EulerianFlow:
         )
         self.features = NodalFeatures(self.energy, nodes, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
+        self._means = means_of(self.space, self.features)
         self._r = self.energy.local(nodes)
         if not (self.features.finite and np.isfinite(self._r).all()):
             raise ProblemError("the energy is not finite on the mesh", "shrink the mesh")
@@ -221,7 +223,7 @@ class EulerianFlow:
         """F' at the nodes (n_nodes,), without entropy and internal energy."""
         if not self.energy.interacting:
             return self._r
-        found = self.features.first_variation(self.space.nodal_masses(coefficients))
+        found = self.features.field(self.energy.dual_from(self._means(coefficients)))
         found += self._r
         return found
 
@@ -243,7 +245,7 @@ class EulerianFlow:
         return self._ghosted.array.reshape(-1, coefficients.shape[1])
 
     def predictions(self, coefficients: np.ndarray) -> np.ndarray:
-        return self.features.predictions(self.space.nodal_masses(coefficients))
+        return self.energy.expanded(self._means(coefficients))
 
 
 def _rim_cells(problem: Problem, space: Space) -> np.ndarray:

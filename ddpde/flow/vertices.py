@@ -78,7 +78,7 @@ class VertexFlow:
         self.energy = Energy(problem, box, reduce=reduce, tolerance=tolerance, points=self.total)
         others = self.numbers[mesh.topology.dim - 1] * self.size
         check_memory(self.comm, 2 * self.size * self.energy.size, others)
-        found = on_lattice(self.energy, self.points, box, tolerance)
+        found = on_lattice(self.energy, self.points, box, tolerance, self.comm.allgather)
         self.features = NodalFeatures(self.energy, self.points, found)
         self.feature_error = self.energy.compression_error + (found.error if found else 0.0)
         self.local_energy = self.energy.local(self.points)

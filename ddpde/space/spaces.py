@@ -152,9 +152,14 @@ class Space:
         return self._assembly @ masses.ravel()
 
     def potential_moments(self, nodal: np.ndarray) -> np.ndarray:
-        """Bᵀφ (n_cells, nd): moments against the density's basis of φ (n_nodes,), by its nodes."""
-        values = nodal[self.potential_dofs[: self.n_cells]] @ self._lagrange.T
-        return (values * self._rule.weights) @ self._rule.basis(self.degree)
+        """Bᵀφ (n_cells, nd, …): moments against the density's basis of φ (n_nodes, …), by its
+        nodes."""
+        local = nodal[self.potential_dofs[: self.n_cells]]
+        basis = self._rule.basis(self.degree)
+        product = "ng,qg,nq,qi->ni", "ngm,qg,nq,qi->nim"
+        return np.einsum(
+            product[nodal.ndim - 1], local, self._lagrange, self._rule.weights, basis, optimize=True
+        )
 
     @cached_property
     def _lagrange(self) -> np.ndarray:
