@@ -5,7 +5,14 @@ import pytest
 
 import ddpde
 from ddpde.energy import Energy, NodalFeatures, on_lattice
-from ddpde.energy.lattice import Interpolation, expanded, reduced, resolve, share_lines
+from ddpde.energy.lattice import (
+    Interpolation,
+    OwnLines,
+    expanded,
+    reduced,
+    resolve,
+    share_lines,
+)
 from ddpde.flow import EulerianFlow
 from ddpde.problem import DataSet, GaussianLaw, Problem, RidgeUnit, relu, tanh
 
@@ -59,9 +66,9 @@ def test_rough_functions_have_no_lattice():
     assert resolve([lambda p: np.abs(p - 0.123)], BOX, 1e-6) is None
 
 
-def network(activation):
+def network(activation, spread=1.0):
     rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (300, 1))
+    x = spread * rng.uniform(-1, 1, (300, 1))
     return Problem(
         name="network",
         unit=RidgeUnit(activation, 1, bias=True),
@@ -89,6 +96,24 @@ def test_a_flow_on_the_lattice_is_the_flow_on_the_nodes(cell, monkeypatch):
     assert 0 < rates[0].norm() < 1e-7 * size
     found, expected = (each.diagnostics(exact.state) for each in (flow, exact))
     assert found["risk"] == pytest.approx(expected["risk"], rel=1e-8)
+
+
+@pytest.mark.parametrize("cell", ["quadrilateral", "triangle"])
+@pytest.mark.parametrize("cells, own", [((7, 5), None), ((18, 12), True), ((44, 40), False)])
+def test_means_straight_from_coefficients_are_those_of_nodal_masses(cell, cells, own):
+    """On the nodes themselves, on their own lines, on a lattice; graded, in either order."""
+    mesh = ddpde.box((-1.8, -1.8), (2.0, 2.0), cells=cells, cell=cell)
+    mesh.geometry.x[:, :2] = np.sinh(mesh.geometry.x[:, :2])
+    flow = EulerianFlow(network(tanh, 5.0), mesh, 3)
+    assert (flow.features.few_on_nodes is None) == (own is not None)
+    if own is not None:
+        lattice = flow.features.interpolation.lattice
+        assert isinstance(lattice, OwnLines) == own
+        assert flow.feature_error < 1e-7
+    u = np.random.default_rng(0).standard_normal(flow.space.local_shape)
+    expected = flow.features.predictions(flow.space.nodal_masses(u))
+    scale = np.abs(expected).max()
+    assert flow.predictions(u) == pytest.approx(expected, abs=1e-13 * scale)
 
 
 def test_the_field_on_the_lattice_is_the_derivative_of_the_energy():
