@@ -109,7 +109,6 @@ def test_means_straight_from_coefficients_are_those_of_nodal_masses(cell, cells,
     if own is not None:
         lattice = flow.features.interpolation.lattice
         assert isinstance(lattice, OwnLines) == own
-        assert flow.feature_error < 1e-7
     u = np.random.default_rng(0).standard_normal(flow.space.local_shape)
     expected = flow.features.predictions(flow.space.nodal_masses(u))
     scale = np.abs(expected).max()
