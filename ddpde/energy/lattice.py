@@ -115,7 +115,7 @@ class OwnLines(Lattice):
         return self.lines[axis]
 
     def values(self, axis: int, x: np.ndarray) -> np.ndarray:
-        return (_rounded(x)[:, None] == self.lines[axis]).astype(float)
+        return (x[:, None] == self.lines[axis]).astype(float)
 
     def probe(self, known: np.ndarray, *, lines: bool) -> tuple[np.ndarray, np.ndarray]:
         some = np.random.default_rng(1).integers(len(known), size=_CHECKS)
@@ -156,7 +156,7 @@ class Interpolation:
 
     def on_line(self, k: int, x: np.ndarray) -> np.ndarray:
         """(n, c): the lattice's functions, or modes, of its k-th direction at x (n,) in [−1, 1]."""
-        values = self.lattice.values(self.lattice.order[k], x)
+        values = self.lattice.values(self.lattice.order[k], _rounded(x))  # as points' lines are
         return values if self._modes is None else values @ self._modes.bases[k]
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
