@@ -21,7 +21,8 @@ from ddpde.problem import InitialLaw, Problem
 class Crew:
     """Replicas first_replica … first_replica + replicas − 1 of one system.
 
-    `states` (replicas, rows, N) may be read and set; `compile`: seconds spent before any step.
+    `states` (replicas, rows, N) may be read and set, and with them `done`, the number of steps that
+    led there; `compile`: seconds spent before any step.
     in_place: an interrupted call of `advance` leaves no states behind, for it moves them where they
     stand.
     """
@@ -44,7 +45,7 @@ class Crew:
     ) -> None:
         self._dtype = np.dtype(dtype)
         self._groups = groups(replicas) if replicas else []
-        self.length = length
+        self.length, self.done = length, 0
         self._aid = (self._dtype.type(step_size), path and path.arrays(self._dtype))
         self.compile = 0.0
         self._state: list[jax.Array] = []
@@ -84,11 +85,11 @@ class Crew:
             # copies: what the caller holds must not be moved on
             self._state = [jax.numpy.array(value[g], self._dtype) for g in self._groups]
 
-    def advance(self, first: int, steps: int, rates: np.ndarray) -> np.ndarray:
-        """Make the steps first … first + steps − 1; whether each replica (R,) stayed finite."""
+    def advance(self, steps: int, rates: np.ndarray) -> np.ndarray:
+        """Make the next steps, at most `length`; whether each replica (R,) stayed finite."""
         padded = np.zeros(self.length, self._dtype)
         padded[:steps] = rates
-        chunk = Chunk(np.uint32(first), np.uint32(steps), padded, *self._aid)  # type: ignore[arg-type]
+        chunk = Chunk(np.uint32(self.done), np.uint32(steps), padded, *self._aid)  # type: ignore[arg-type]
 
         def one(state: jax.Array, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
             with precision(self._dtype):
@@ -96,13 +97,14 @@ class Crew:
                 return state, np.atleast_1d(finite)  # waits for the result, in this thread
 
         if not self._groups:
+            self.done += steps
             return np.ones(0, bool)
         if len(self._groups) == 1:  # a thread of its own would take its memory from the system
             results = [one(self._state[0], self._keys[0])]
         else:
             with ThreadPoolExecutor(min(cores(), len(self._groups))) as pool:
                 results = list(pool.map(one, self._state, self._keys))
-        self._state = [state for state, _ in results]
+        self._state, self.done = [state for state, _ in results], self.done + steps
         return np.concatenate([finite for _, finite in results])
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddpde.errors import ProblemError, SolverError
-from ddpde.particles import checkpoint as restart
+from ddpde.particles.checkpoint import Keeper
 from ddpde.particles.crew import Crew
 from ddpde.particles.ensemble import Ensemble, Interrupted
 from ddpde.particles.gradient_flow import integrals
@@ -80,30 +80,17 @@ def train(
     _check_law(system, law, dim)
     start = _start(start, replicas, width, dim)
     ranks = Ranks(comm, replicas)
-    mine = ranks.mine
-    run = {
-        "problem": problem.name,
-        "parameters": repr(problem.parameters),
-        "system": repr(system),
-        "law": law is not None,
-        "start": None if start is None else float(start.sum()),
-        "temperature": problem.temperature,
-        "ridge": problem.ridge,
-        "birth_death": problem.birth_death,
-        "width": width,
-        "replicas": replicas,
-        "first_replica": first_replica,
-        "seed": seed,
-        "batch": batch,
-        "dtype": str(dtype),
-        "step_size": float(step_size),
+    mine, first = ranks.mine, first_replica + ranks.mine.start
+    numbers = {
+        "width": width, "replicas": replicas, "first_replica": first_replica, "seed": seed,
+        "batch": batch, "dtype": str(dtype), "step_size": float(step_size),
         "times": times.tolist(),
-    }
-    file = None if checkpoint is None else Path(checkpoint)
-    kept = None if file is None else ranks.together(lambda: restart.read(file, run))
-    saved: list[np.ndarray] = [] if kept is None else [s[mine] for s in kept.saved]
+    }  # fmt: skip
+    keeper = Keeper(
+        checkpoint, checkpoint_every, _described(problem, system, law, start, numbers), ranks
+    )
     crew: Crew | None = None
-    done = 0
+    saved: list[np.ndarray] = []
 
     def ensemble(parts: list[np.ndarray]) -> Ensemble:
         states = np.stack(parts) if parts else np.empty((0, replicas, dim, width), dtype)
@@ -120,46 +107,51 @@ def train(
             compile=crew.compile if crew is not None else 0.0,
         )
 
-    def keep() -> None:
-        assert crew is not None and file is not None
-        states = ranks.gather(crew.states)
-        everything = [ranks.gather(s) for s in saved]
-        if ranks.first:
-            stack = np.stack(everything) if everything else np.empty((0, *states.shape), dtype)
-            restart.write(file, run, restart.Kept(done, states, stack))
-
     try:
         with ranks.agree():
             crew = Crew(
-                problem, system, width, len(range(replicas)[mine]), first_replica + mine.start,
-                seed, batch, dtype, step_size, _chunk_length(problem, system, width, batch, saves),
-                law, None if start is None else start[mine], in_place=file is None,
+                problem, system, width, len(range(replicas)[mine]), first, seed, batch, dtype,
+                step_size, _chunk_length(problem, system, width, batch, saves), law,
+                None if start is None else start[mine], in_place=checkpoint is None,
             )  # fmt: skip
-        if kept is not None:
-            crew.states, done = kept.states[mine], kept.done
-        last_write = time.monotonic()
+        saved += keeper.resume(crew)
         for save in saves[len(saved) :]:
-            while done < save:
-                steps = min(crew.length, save - done)
+            while crew.done < save:
+                steps = min(crew.length, save - crew.done)
                 with ranks.agree():
-                    finite = crew.advance(
-                        done, steps, _rates(problem, system, step_size, done, steps)
-                    )
-                    done += steps
-                    _check(finite, first_replica + mine.start, done, step_size)
+                    rates = _rates(problem, system, step_size, crew.done, steps)
+                    _check(crew.advance(steps, rates), first, crew.done, step_size)
                 if progress is not None:
-                    progress(done)
-                if file is not None and ranks.any(time.monotonic() - last_write > checkpoint_every):
-                    keep()
-                    last_write = time.monotonic()
+                    progress(crew.done)
+                keeper.keep(crew, saved, due=False)
             saved.append(crew.states)
-        if file is not None:
-            keep()
+        keeper.keep(crew, saved)
     except KeyboardInterrupt:
-        if file is not None and crew is not None and ranks.alone:
-            keep()
+        if crew is not None and ranks.alone:
+            keeper.keep(crew, saved)
         raise Interrupted(ensemble(saved)) from None
     return ensemble([ranks.gather(s) for s in saved])
+
+
+def _described(
+    problem: Problem,
+    system: System,
+    law: LawPath | None,
+    start: np.ndarray | None,
+    numbers: dict[str, Any],
+) -> dict[str, Any]:
+    """What a checkpoint has to have in common with the training that goes on from it."""
+    return {
+        "problem": problem.name,
+        "parameters": repr(problem.parameters),
+        "system": repr(system),
+        "law": law is not None,
+        "start": None if start is None else float(start.sum()),
+        "temperature": problem.temperature,
+        "ridge": problem.ridge,
+        "birth_death": problem.birth_death,
+        **numbers,
+    }
 
 
 def _chunk_length(

@@ -258,7 +258,7 @@ def _rates(content: Content) -> Table:
         ]
         rows.append([short(t), *cells, _interval(slope(comparison, i))])
     return Table(
-        "Risk gap over the width",
+        f"Gap of the {content.quantity} over the width",
         head,
         rows,
         f"Mean {content.quantity} of the {content.systems} minus that of the PDE, ± the half width "

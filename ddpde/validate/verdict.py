@@ -115,6 +115,7 @@ def _against_reference(
     """Largest relative deviation from the table at the times both have."""
     checks = []
     ours = {"risk": observed(run), "mean": run.mean()[:, 0]}
+    called = {"risk": _quantity(run), "mean": "mean"}
     for name in ("risk", "mean"):
         if name not in reference:
             continue
@@ -126,7 +127,7 @@ def _against_reference(
         worst = max(deviations, default=np.nan)
         times = "time" if len(deviations) == 1 else "times"
         detail = f"relative, at {len(deviations)} {times} of reference.json"
-        checks.append(Check(f"{who}: {name} against reference", worst, tolerance, detail))
+        checks.append(Check(f"{who}: {called[name]} against reference", worst, tolerance, detail))
     return checks
 
 
@@ -149,10 +150,10 @@ def _finite_risk(case: Case, reference: dict[str, Any], comparison: Comparison) 
         default=np.nan,
     )
     detail = (
-        f"{len(pairs)} mean risks over {comparison.replicas} replicas against exact values; in "
+        f"{len(pairs)} means over {comparison.replicas} replicas against exact values; in "
         "units of what chance and the step's bias explain"
     )
-    return Check("risk at finite N", float(worst), 1.0, detail)
+    return Check(f"{_quantity(case)} at finite N", float(worst), 1.0, detail)
 
 
 def _fluctuations(case: Case, spread: Spread, comparison: Comparison) -> Check:
@@ -198,6 +199,11 @@ def _random_limit(case: Case, comparison: Comparison) -> list[Check]:
         detail = f"{times}: {level:.3g} against {wanted:g} ± {error:g}; in units of chance"
         checks.append(Check("size of the common noise", float(excess), 1.0, detail))
     return checks
+
+
+def _quantity(of: Case | Trajectory) -> str:
+    """What is compared: see `observed`."""
+    return "risk" if of.problem.unit is not None else "energy"
 
 
 def _judged(solutions: Solutions) -> str:
@@ -251,7 +257,7 @@ def against_particles(case: Case, comparison: Comparison) -> list[Check]:
     worst_w1 = float(np.max(comparison.w1[-1] / floor))
     checks = [
         Check(
-            "risk of particles, N → ∞",
+            f"{_quantity(case)} of particles, N → ∞",
             float(excess[worst]),
             1.0,
             f"worst at t = {comparison.times[worst]:g}: limit of the gap {at.limit:+.2e} "

@@ -26,10 +26,11 @@ def test_copies_measure_the_strong_error(tmp_path):
     verdict = validate(case, tmp_path)
     (check,) = [c for c in verdict.checks if c.name == "strong error, N → ∞"]
     assert check.passed, check
+    assert "energy of particles, N → ∞" in {c.name for c in verdict.checks}  # there is no risk
     strong = json.loads((tmp_path / "summary.json").read_text())["comparison"]["strong"]
     widths, measured, half = np.array([10, 20]), *map(np.array, (strong["squared"], strong["half"]))
     assert (measured[:, 0] == 0).all()
     assert (np.abs(widths * measured[:, 1] - EXACT) < 2 * widths * half[:, 1] + 2e-3).all()
     page = report.write(tmp_path).read_text()
     assert "N E|X − X̄|² of particles and mean-field copies" in page
-    assert 'id="figure-strong"' in page
+    assert 'id="figure-strong"' in page and "Gap of the energy over the width" in page

@@ -43,7 +43,11 @@ def figure(content: Content) -> Figure | None:
     if comparison is None or len(comparison["widths"]) < 2:
         return None
     panels, legend, fitted, (hidden, total) = over_widths(
-        comparison, content.times, f"{content.quantity.capitalize()} gap", "|gap|"
+        comparison,
+        content.times,
+        f"{content.quantity.capitalize()} gap",
+        "|gap|",
+        "the error budget of PDE and step",
     )
     caption = (
         f"Mean {content.quantity} of the {content.systems} minus that of the PDE over N, both axes "
@@ -74,7 +78,7 @@ def strong(content: Content) -> Figure | None:
         "deterministic": found["step"],
     }
     panels, legend, fitted, (hidden, _) = over_widths(
-        measured, content.times, "Strong error", "E|X − X̄|²"
+        measured, content.times, "Strong error", "E|X − X̄|²", "what the step adds"
     )
     caption = (
         "Mean square distance of particles and mean-field copies, which have the same initial "
@@ -88,7 +92,7 @@ def strong(content: Content) -> Figure | None:
 
 
 def over_widths(
-    comparison: dict[str, Any], times: np.ndarray, what: str, symbol: str
+    comparison: dict[str, Any], times: np.ndarray, what: str, symbol: str, below: str
 ) -> tuple[list[Panel], list[tuple[str, str]], str, tuple[int, int]]:
     """Panels over N at up to three times, their legend, the slopes in words, and how many of how
     many values are not resolved."""
@@ -116,7 +120,7 @@ def over_widths(
         (
             max(budgets) > limits[0],
             swatch("bar", "#ffffff", fill="#d3e0ec"),
-            "below the error budget of PDE and step",
+            f"below {below}",
         ),
     ]
     legend = [(mark, words) for drawn, mark, words in entries if drawn]
