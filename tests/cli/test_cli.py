@@ -58,10 +58,10 @@ def start(*arguments, cwd, **options):
 
 
 def test_help_is_quick(tmp_path):
-    begin = time.monotonic()
+    before = os.times().children_user
     out, _ = start("--help", cwd=tmp_path).communicate(timeout=60)
     assert all(command in out for command in COMMANDS)
-    assert time.monotonic() - begin < 3  # 0.3 s where nothing else runs
+    assert os.times().children_user - before < 3  # of the processor, which others may use too
 
 
 def test_help_imports_nothing_heavy(tmp_path):
@@ -325,13 +325,11 @@ def test_ctrl_c_keeps_what_was_computed(tmp_path, command):
     (tmp_path / "long.toml").write_text(case)
     process = start(command, "long.toml", cwd=tmp_path)
     laws = tmp_path / "runs" / "long" / "laws"
-    for _ in range(600):
-        if len(list(laws.glob("*.npz"))) >= 2:
-            break
+    while len(list(laws.glob("*.npz"))) < 2 and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     try:
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130, out + err
@@ -342,13 +340,13 @@ def test_ctrl_c_keeps_what_was_computed(tmp_path, command):
 
 def test_ctrl_c_before_anything(tmp_path):
     (tmp_path / "slow.py").write_text(
-        "import time\ndef build():\n    print('here', flush=True)\n    time.sleep(60)\n"
+        "import time\ndef build():\n    print('here', flush=True)\n    time.sleep(600)\n"
     )
     (tmp_path / "slow.toml").write_text(TINY.replace("erf_teacher", "slow:build"))
     process = start("run", "slow.toml", cwd=tmp_path)
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "interrupted: nothing had been computed\n"
 

@@ -93,7 +93,7 @@ class Reader:
             env=self.environment,
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=280,
             check=False,
         )
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"

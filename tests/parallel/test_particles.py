@@ -17,38 +17,37 @@ from ddpde.particles import Conic, SGD, train
 from ddpde.problem import GaussianInputs, GaussianLaw, Problem, RidgeUnit, tanh
 
 comm = MPI.COMM_WORLD
-problem = Problem(
-    name="tanh", unit=RidgeUnit(tanh, 2), data=GaussianInputs(2, lambda x: x[:, 0]),
-    initial=GaussianLaw.isotropic(2, 0.7), schedule=lambda t: 1.0 if t < 0.95 else stop(t),
-)
 
 def stop(t):
-    if sys.argv[1] == "interrupt":
+    if mode == "interrupt":
         raise RuntimeError("killed")
     return 1.0
 
-for name, system in (("sgd", SGD()), ("conic", Conic())):
-    try:
-        made = train(
-            problem, 6, replicas=5, step_size=0.05, times=[0.0, 0.5, 2.0], seed=1, comm=comm,
-            system=system, checkpoint=f"{name}.npz", checkpoint_every=0.0,
-        )
-    except RuntimeError:
-        continue
-    weights = np.zeros(0) if made.weights is None else made.weights
-    np.savez(f"{name}_{comm.size}_{comm.rank}.npz", theta=made.theta, weights=weights)
-if sys.argv[1] == "wrong":
-    problem = dataclasses.replace(problem, ridge=1.0, schedule=lambda t: 1.0)
-    try:
-        train(problem, 3, replicas=5, step_size=10.0, times=[1e3], seed=1, comm=comm)
-    except Exception as error:
-        Path(f"error_{comm.rank}").write_text(type(error).__name__)
-"""
-
-
-def launch(folder, ranks, mode="run"):
+for argument in sys.argv[1:]:
+    folder, mode = Path(argument).parent, Path(argument).name
     folder.mkdir(exist_ok=True)
-    python(ranks, "-c", SCRIPT, mode, folder=folder)
+    problem = Problem(
+        name="tanh", unit=RidgeUnit(tanh, 2), data=GaussianInputs(2, lambda x: x[:, 0]),
+        initial=GaussianLaw.isotropic(2, 0.7), schedule=lambda t: 1.0 if t < 0.95 else stop(t),
+    )
+    for name, system in (("sgd", SGD()), ("conic", Conic())):
+        try:
+            made = train(
+                problem, 6, replicas=5, step_size=0.05, times=[0.0, 0.5, 2.0], seed=1, comm=comm,
+                system=system, checkpoint=folder / f"{name}.npz", checkpoint_every=0.0,
+            )
+        except RuntimeError:
+            continue
+        weights = np.zeros(0) if made.weights is None else made.weights
+        file = folder / f"{name}_{comm.size}_{comm.rank}.npz"
+        np.savez(file, theta=made.theta, weights=weights)
+    if mode == "wrong":
+        problem = dataclasses.replace(problem, ridge=1.0, schedule=lambda t: 1.0)
+        try:
+            train(problem, 3, replicas=5, step_size=10.0, times=[1e3], seed=1, comm=comm)
+        except Exception as error:
+            (folder / f"error_{comm.rank}").write_text(type(error).__name__)
+"""
 
 
 def load(folder, name, size):
@@ -57,14 +56,12 @@ def load(folder, name, size):
 
 @needs_mpirun
 def test_replicas_on_ranks_and_restart_on_others(tmp_path):
-    for ranks in (1, 2, 3):
-        launch(tmp_path / str(ranks), ranks, "wrong" if ranks == 3 else "run")
+    cut = tmp_path / "cut"
+    for ranks, *parts in ((1, "1/run"), (2, "2/run", "cut/interrupt"), (3, "3/wrong", "cut/run")):
+        python(ranks, "-c", SCRIPT, *parts, folder=tmp_path)
     errors = [(tmp_path / "3" / f"error_{rank}").read_text() for rank in range(3)]
     assert errors == ["SolverError"] * 3
-    cut = tmp_path / "cut"
-    launch(cut, 2, "interrupt")
     assert not list(cut.glob("*_2_*"))  # stopped before the end
-    launch(cut, 3)
     for name in ("sgd", "conic"):
         (one,) = load(tmp_path / "1", name, 1)
         for other in (
