@@ -23,15 +23,19 @@ ENVIRONMENT = os.environ | {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
-_LIMIT = 270  # seconds; pytest's own limit is a little longer
+# More ranks than free cores wait for each other at every sum: minutes, on a busy machine.
+LONG = pytest.mark.timeout(900)
 
 needs_mpirun = pytest.mark.skipif(
     _MPIRUN is None, reason="no mpirun beside the interpreter or on PATH"
 )
 
 
-def python(ranks, *arguments, folder=None):
-    """What Python with these arguments prints, on so many ranks; 0: without mpirun."""
+def python(ranks, *arguments, folder=None, limit=270):
+    """What Python with these arguments prints, on so many ranks; 0: without mpirun.
+
+    limit: seconds; to be a little shorter than pytest's own, which leaves ranks running.
+    """
     launcher = [_MPIRUN, "-n", str(ranks)] if ranks else []
     process = subprocess.Popen(
         [*launcher, sys.executable, *map(str, arguments)],
@@ -42,11 +46,11 @@ def python(ranks, *arguments, folder=None):
         stderr=subprocess.PIPE,
     )
     try:
-        out, err = process.communicate(timeout=_LIMIT)
+        out, err = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         process.terminate()  # which mpirun passes on to the ranks
         out, err = process.communicate(timeout=20)
-        pytest.fail(f"not finished after {_LIMIT} s\n{out}{err}")
+        pytest.fail(f"not finished after {limit} s\n{out}{err}")
     assert process.returncode == 0, f"exit code {process.returncode}\n{out}{err}"
     return out
 
@@ -73,5 +77,6 @@ def launched(ranks, folder, cases, programs=()):
     for name, text in cases.items():
         (folder / name).mkdir()
         (folder / name / "case.toml").write_text(text)
-    said = python(ranks, Path(__file__).with_name("rank_programs.py"), folder, *cases, *programs)
+    program = Path(__file__).with_name("rank_programs.py")
+    said = python(ranks, program, folder, *cases, *programs, limit=420)
     return Launch(ranks, folder, said)

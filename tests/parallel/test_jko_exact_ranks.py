@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_ranks import needs_mpirun
+from on_ranks import LONG, needs_mpirun
 
 from ddpde.space import Law
 
+pytestmark = LONG
 ROOT = Path(__file__).parents[2]
 
 QUANTILE = """

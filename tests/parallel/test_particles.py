@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from on_ranks import needs_mpirun, python
+from on_ranks import LONG, needs_mpirun, python
 
+pytestmark = LONG
 SCRIPT = """
 import dataclasses
 import sys
