@@ -13,6 +13,7 @@ import ddpde
 from ddpde.particles import SGD, Diffusion, GradientFlow, Langevin
 from ddpde.report import equations
 from ddpde.report import folder as folder_of
+from ddpde.report.figures import decision
 from ddpde.space import Law
 
 
@@ -75,6 +76,15 @@ def test_validation_on_real_data(planar):
     assert "—" not in page.text.split("Training and held-out data")[1].split("Table")[0]
     equations = "".join(re.findall(r"<math.*?</math>", page.html, flags=re.S))
     assert "∆" in equations and "λ" in equations
+    assert "The decision function" in page.text and "y = +1" in page.text
+
+
+def test_regressions_predict_and_do_not_decide(planar):
+    content = folder_of.read(planar)
+    content.arrays["train_y"] = content.arrays["train_y"] * 0.3
+    found = decision.figure(content)
+    words = found.title + found.caption + "".join(label for _, label in found.legend)
+    assert "The prediction" in words and "target above 0" in words and "decision" not in words
 
 
 def test_fluctuations_predicted_and_measured(tmp_path):

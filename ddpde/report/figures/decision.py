@@ -1,4 +1,4 @@
-"""Real data in the plane: what the mean-field limit and one network decide."""
+"""Real data in the plane: what the mean-field limit and one network decide, or predict."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ddpde.report.figures.drawing import INK, LARGE, Drawing, Figure, Panel, swa
 from ddpde.report.folder import Content
 from ddpde.report.numerals import short, sig
 
+_MOST = 400  # samples of a part that are drawn: more would hide the function
 UPPER, LOWER = "#9a4a00", "#4b2c82"
 _MAP = LinearSegmentedColormap.from_list(
     "decision", ["#a698cf", "#d9d3ea", "#ffffff", "#f7dcbb", "#e2a866"]
@@ -26,29 +27,31 @@ def figure(content: Content) -> Figure | None:
     }
     extent = max(float(np.abs(f).max()) for f in fields.values())
     panels = [_panel(name, field, arrays, extent) for name, field in fields.items()]
-    legend = [(swatch("line", INK), "f = 0")]
-    labels = _are_labels(arrays)
-    if labels:
-        legend += [
-            (swatch("marker", UPPER), "y = +1"),
-            (swatch("marker", LOWER, marker="^"), "y = −1"),
-        ]
+    decides = bool(np.isin(arrays["train_y"], (-1.0, 1.0)).all())
+    above, below = ("y = +1", "y = −1") if decides else ("target above 0", "target 0 or below")
+    legend = [
+        (swatch("line", INK), "f = 0"),
+        (swatch("marker", UPPER), above),
+        (swatch("marker", LOWER, marker="^"), below),
+    ]
+    samples = _counted(arrays["train_x"], "training samples (filled)")
     if "test_x" in arrays:
         legend.append((swatch("marker", INK, fill="#ffffff"), "open: held-out sample"))
+        samples += f" and {_counted(arrays['test_x'], 'held-out ones (open)')}"
     apart = np.abs(arrays["decision"] - arrays["network_decision"])
+    kind = "decision function" if decides else "prediction"
     caption = (
-        f"The decision function f at t = {short(content.times[-1])} over the plane of the inputs, "
-        f"with the {len(arrays['train_x'])} training samples (filled)"
-        + (f" and the {len(arrays['test_x'])} held-out ones (open)" if "test_x" in arrays else "")
-        + f". Orange is positive, violet negative, to ±{sig(extent, 2)} in both. Over the square "
-        f"shown the two functions differ by {sig(apart.mean(), 2)} on average, "
+        f"The {kind} f at t = {short(content.times[-1])} over the plane of the inputs, with "
+        f"{samples}. Orange is positive, violet negative, to ±{sig(extent, 2)} in both. Over the "
+        f"square shown the two functions differ by {sig(apart.mean(), 2)} on average, "
         f"{sig(apart.max(), 2)} at most."
     )
-    return Figure("decision", "The decision function", caption, panels, legend, columns=2)
+    return Figure("decision", f"The {kind}", caption, panels, legend, columns=2)
 
 
-def _are_labels(arrays: dict[str, np.ndarray]) -> bool:
-    return bool(np.isin(arrays["train_y"], (-1.0, 1.0)).all())
+def _counted(x: np.ndarray, what: str) -> str:
+    first = f"the first {_MOST} of " * (len(x) > _MOST)
+    return f"{first}the {len(x)} {what}"
 
 
 def _panel(name: str, field: np.ndarray, arrays: dict[str, np.ndarray], extent: float) -> Panel:
@@ -62,7 +65,7 @@ def _panel(name: str, field: np.ndarray, arrays: dict[str, np.ndarray], extent: 
         for part, filled in (("train", True), ("test", False)):
             if f"{part}_x" not in arrays:
                 continue
-            x, y = arrays[f"{part}_x"], arrays[f"{part}_y"]
+            x, y = arrays[f"{part}_x"][:_MOST], arrays[f"{part}_y"][:_MOST]
             for mask, marker, colour in ((y > 0, "o", UPPER), (y <= 0, "^", LOWER)):
                 face = colour if filled else "white"
                 size = 3.2 if filled else 4.6
@@ -72,6 +75,6 @@ def _panel(name: str, field: np.ndarray, arrays: dict[str, np.ndarray], extent: 
         axes.set(xlim=axis[[0, -1]], ylim=axis[[0, -1]], xlabel="x₁", title=name)
         axes.set_ylabel("x₂", rotation=0, labelpad=8)
     return d.panel(
-        f"Decision function, {name[4:]}: from {sig(field.min(), 2)} to {sig(field.max(), 2)}, "
+        f"Function f, {name[4:]}: from {sig(field.min(), 2)} to {sig(field.max(), 2)}, "
         "with training and held-out samples."
     )
