@@ -50,6 +50,7 @@ _RIDGE = 1e-12  # of its least squares, relative
 _LEAST = 1e-290
 _COLD = 0.01  # of γ: at lower temperatures the deconvolution is that of first order
 _WIDEST = 0.2, 0.4  # ∫ √ρ |K√ρ − √ρ| before and after such a step, at the most
+_WIDER = 6.7  # γ for a crowd that is not found, once and twice: not to where it is cold
 _MOST_AWAY = 50.0  # of δ (log b − log s), in what is expected of a step not yet found
 _STEEPEST = 0.5
 _MOST_CORRECTION = 1.0  # of log s, where the law ends
@@ -68,7 +69,7 @@ class EntropicProximal:
         self._flow = flow
         self._asked = debias
         self._debias = ""
-        self._gamma = 0.0
+        self._gamma, self._widening = 0.0, 1.0
         self._delta, self._relaxed = 0.0, np.zeros(())  # δ and δ log r
         self._start: np.ndarray | None = None
         self.iterations, self.residual = 0, 0.0
@@ -78,7 +79,26 @@ class EntropicProximal:
         self._flow.heat.close()
 
     def __call__(self, rho: np.ndarray, tau: float, gamma: float | None = None) -> np.ndarray:
-        """The minimiser (n,) from densities rho; SolverError where the iteration fails."""
+        """The minimiser (n,) from densities rho; SolverError where the iteration fails.
+
+        The pressure of a crowd goes through full cells by the width of the kernel in a round: where
+        that takes too many, the kernel is widened.
+        """
+        internal, spent = self._flow.problem.internal, 0
+        crowd = internal is not None and not internal.smooth
+        while True:
+            try:
+                return self._minimiser(rho, tau, gamma)
+            except SolverError:
+                self._widening *= _WIDER
+                if gamma or not crowd or self._widening > _WIDER**2:
+                    self._widening = 1.0
+                    raise
+            finally:
+                self.iterations = spent = spent + self.iterations
+
+    def _minimiser(self, rho: np.ndarray, tau: float, gamma: float | None) -> np.ndarray:
+        """That of one γ."""
         flow = self._flow
         self.iterations = 0
         self._settle(rho, gamma)
@@ -124,6 +144,8 @@ class EntropicProximal:
         """
         T = self._flow.temperature
         needed = gamma or max(2.0 * T, self._resolved(rho))
+        if self._widening > 1.0:
+            needed = max(needed, min(needed * self._widening, 0.9 * T / _COLD))
         if gamma or needed == 2.0 * T:
             self._gamma = needed
         elif not 0.5 * self._gamma < needed <= self._gamma:
