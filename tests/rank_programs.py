@@ -16,7 +16,7 @@ from mpi4py import MPI
 import ddpde
 from ddpde.cli import app
 from ddpde.compare import NegativeSobolev
-from ddpde.problem import DensityLaw, Problem
+from ddpde.problem import DensityLaw, GaussianLaw, Problem
 from ddpde.problem.classics import TURN, kuramoto
 
 SQUARE = [0, 0], [TURN, TURN]
@@ -39,10 +39,16 @@ def distances():
     run = ddpde.solve(ddpde.problems.digits_pca(), mesh, times=[0])
     law = run.laws[0] if run.laws else None
     cloud = np.random.default_rng(0).random((3000, 2)).round(2)  # many points on facets
-    return [
+    found = [
         NegativeSobolev(law, ddpde.box([-4, -4], [4, 4], cells=[16, 16], cell=cell))(cloud)
         for cell in ("quadrilateral", "triangle")
     ]
+    body = Problem("body", GaussianLaw.isotropic(3, 0.5), potential=lambda t: (t * t).sum(axis=1))
+    run = ddpde.solve(body, ddpde.box([-2] * 3, [2] * 3, cells=[4] * 3), times=[0], degree=1)
+    law = run.laws[0] if run.laws else None
+    cloud = np.random.default_rng(1).random((3000, 3)).round(2)
+    tetrahedra = ddpde.box([-2] * 3, [2] * 3, cells=[5] * 3, cell="tetrahedron")
+    return [*found, NegativeSobolev(law, tetrahedra)(cloud)]
 
 
 def signed():
