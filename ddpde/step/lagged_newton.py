@@ -14,6 +14,12 @@ is that of the local energy at ρ. With the norm *frozen*, its weight ρ not var
 from P: an implicit Euler step of the flow. M is the mean of both ends' densities where μ is smooth,
 and that of the end the flux leaves where it is not; there ρ ≥ 0 whatever φ is. On the way
 densities may be below 0, which count as 0 in M: with M < 0 mass would gather where there is most.
+
+At a front Newton's method is slow: it converges by the square of errors relative to the density,
+and near the front these are large on every mesh, at the more vertices the finer it is. So after an
+iteration the vertices where much of their own mass is missed, and few around them, are iterated
+alone, the rest held fixed, while that helps (nonlinear elimination: Cai & Keyes, SIAM J. Sci.
+Comput. 24, 2002). They are few: a ring in the plane. `iterations` counts those of all vertices.
 """
 
 from __future__ import annotations
@@ -43,6 +49,10 @@ _NOTHING = 1e-30  # of the peak: vertices with less, and nothing around them, st
 _MOST_ITERATIONS = 40
 _PATIENCE = 16  # iterations in which the least residual is not halved
 _TAIL = 1e-12  # of the peak: where the first guess ends
+_SHARP = 0.1  # of a vertex's mass, missed: the front has not settled there
+_SHARE = 0.1  # of the residual; more of it where that is so is seen to alone
+_SETTLES = 0.9  # times as much is left there, or it is seen to no more
+_NEGLIGIBLE = 1e-16  # mass
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
 _MOST_CHANGE_CROWDED = 0.3
 
@@ -57,6 +67,23 @@ class Found(NamedTuple):
     died: np.ndarray | float
     iterations: int
     residual: float
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """What is solved for: from densities μ (n,) of that peak with τ, at a temperature, on a graph,
+    in a fixed field (n,) if there is one, with mobilities that are upwind by weights (e,)."""
+
+    mu: np.ndarray
+    tau: float
+    peak: float
+    temperature: float
+    graph: Graph | CrowdGraph
+    fixed: np.ndarray | None
+    weights: np.ndarray
+    limit: float  # of what φ changes by in an iteration
+    frozen: bool
+    barrier: float
 
 
 @dataclass
@@ -86,7 +113,9 @@ class LaggedNewton:
         spreads = flow.temperature > 0 or (internal is not None and internal.smooth)
         self._flow, self._upwind = flow, upwind or not spreads
         self._i, self._j = flow.local_pairs.T
-        self._systems = {kind: LaggedSystem(flow, frozen=kind) for kind in (False, True)}
+        kinds = (False, True)
+        self._systems = {kind: LaggedSystem(flow, frozen=kind) for kind in kinds}
+        self._near_front = {kind: LaggedSystem(flow, frozen=kind) for kind in kinds}
 
     def solve(
         self,
@@ -110,79 +139,116 @@ class LaggedNewton:
         `barrier`: the weight of a barrier that stands for the largest density.
         Raises SolverError where Newton's method does not converge.
         """
-        flow, m = self._flow, self._flow.masses
-        density, phi = (np.array(part) for part in start)
-        peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
-        temperature = max(barrier, 0.0 if cold else flow.temperature)
-        scale = self._scale(peak, temperature)
-        graph = (
-            CrowdGraph(temperature, largest_density(flow.problem.internal), scale, barrier)
-            if barrier
-            else Graph(temperature, flow.problem.internal, scale)
-        )
-        density, pressure = graph.at(density)
-        fixed = self._field(flow.predictions(mu)) if cold else None
-        everywhere = upwind or self._upwind
-        weights = np.ones(len(self._i)) if everywhere else upwinding(flow, mu, peak)
-        # with a logarithm φ overshoots where ρ does
-        limit, best, latest = _MOST_CHANGE * temperature or np.inf, np.inf, 0
-        if barrier:
-            limit = max(limit, _MOST_CHANGE_CROWDED)
-        for iteration in range(_MOST_ITERATIONS):
-            self.iterations = iteration
-            with np.errstate(over="ignore", invalid="ignore"):  # seen to by the residual
-                at = self._residuals(mu, density, phi, tau, weights, fixed, frozen)
-                beside = graph.point(graph.scale * density + at.pressure)[0]
-            gap = np.abs(density - beside)
-            if barrier:  # which is steep: P itself can be no more exact
-                gap = np.minimum(gap, density * np.abs(at.pressure - pressure))
-            needed = ringed(flow, np.maximum(np.abs(density), mu) > _NOTHING * peak)
-            off = np.abs(at.moved).sum() + (m * gap)[needed].sum()
-            residual = float(sum_over_ranks(flow.comm, np.array([off]))[0])
+        flow, (density, phi) = self._flow, (np.array(part) for part in start)
+        aim = self._aim(mu, tau, upwind, cold, frozen, barrier)
+        density, pressure = aim.graph.at(density)
+        weights, best, latest, sharpest = aim.weights, np.inf, 0, np.inf
+        self.iterations = 0
+        while True:
+            at = self._residuals(aim, density, phi, weights)
+            missed, needed = self._missed(aim, at, density, pressure)
+            sharp = self._sharp(aim, missed, density)
+            parts = np.array([missed.sum(), missed[sharp].sum()])
+            residual, at_front = map(float, sum_over_ranks(flow.comm, parts))
             allowed = (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE
-            if residual <= (_ROUGH * (1 + iteration) if roughly else allowed):
-                cold_end = temperature == 0 and not roughly
+            if residual <= (_ROUGH * (1 + self.iterations) if roughly else allowed):
+                cold_end = aim.temperature == 0 and not roughly
                 drained = self._drained(density, weights) if cold_end else None
                 if drained is None:
                     carried = tau * at.mobility * at.jump
                     died = density * at.reaction.growth if at.reaction else 0.0
-                    return Found(density, phi, carried, died, iteration, residual)
+                    return Found(density, phi, carried, died, self.iterations, residual)
                 if flow.comm.allreduce(np.any(drained != weights), MPI.LOR):
                     weights, best = drained, np.inf
                     continue
-            hopeless = not barrier and iteration - latest > _PATIENCE
-            if hopeless or not np.isfinite(residual):
-                break
             if residual < 0.5 * best:
-                latest = iteration
+                latest = self.iterations
             best = min(best, residual)
-            along, across = graph.tangent(density, pressure)
-            drift = tau * flow.transmissibility * at.jump
-            linear = Linearised(
-                along,
-                across,
-                moved=at.moved,
-                gap=at.pressure - pressure,
-                stiff=tau * flow.transmissibility * at.mobility,
-                by_first=drift * at.by_i,
-                by_second=drift * at.by_j,
-                of_first=drift * at.from_i,
-                of_second=drift * (1.0 - at.from_i),
-                f=at.f if fixed is None and flow.energy.interacting else None,
-                reaction=at.reaction,
-            )
-            step, change = self._systems[frozen].solve(linear, needed)
+            hopeless = not barrier and self.iterations - latest > _PATIENCE
+            if hopeless or self.iterations == _MOST_ITERATIONS or not np.isfinite(residual):
+                break
+            relaxed = self.iterations > 0 and _SHARE * residual < at_front < _SETTLES * sharpest
+            sharpest = at_front if relaxed else np.inf
+            if relaxed:
+                system, where = self._near_front[frozen], ringed(flow, ringed(flow, sharp))
+            else:
+                system, where = self._systems[frozen], needed
+            along, across = aim.graph.tangent(density, pressure)
+            linear = self._linearised(aim, at, along, across, pressure)
+            step, change = system.solve(linear, where)
             fine = bool(np.isfinite(step).all() and np.isfinite(change).all())
             if not flow.comm.allreduce(fine, MPI.LAND):
                 break
-            phi += np.clip(change, -limit, limit)
-            density, pressure = graph.moved(density, pressure, along * step, across * step)
-            if iteration < draws:
-                density, pressure = graph.at(front.drawn(flow, mu, density, phi, tau))
+            phi += np.clip(change, -aim.limit, aim.limit)
+            density, pressure = aim.graph.moved(density, pressure, along * step, across * step)
+            if relaxed:
+                continue
+            self.iterations += 1
+            if self.iterations <= draws:
+                density, pressure = aim.graph.at(front.drawn(flow, mu, density, phi, tau))
         raise SolverError(
             f"a JKO step of {tau:.3g} did not converge: residual {residual:.1e} after "
-            f"{iteration} Newton iterations",
+            f"{self.iterations} Newton iterations",
             "take a smaller dt, or a finer mesh",
+        )
+
+    def _aim(
+        self, mu: np.ndarray, tau: float, upwind: bool, cold: bool, frozen: bool, barrier: float
+    ) -> _Aim:
+        flow = self._flow
+        peak = flow.comm.allreduce(float(mu.max(initial=0.0)), MPI.MAX)
+        temperature = max(barrier, 0.0 if cold else flow.temperature)
+        scale, internal = self._scale(peak, temperature), flow.problem.internal
+        graph = (
+            CrowdGraph(temperature, largest_density(internal), scale, barrier)
+            if barrier
+            else Graph(temperature, internal, scale)
+        )
+        fixed = self._field(flow.predictions(mu)) if cold else None
+        everywhere = upwind or self._upwind
+        weights = np.ones(len(self._i)) if everywhere else upwinding(flow, mu, peak)
+        # with a logarithm φ overshoots where ρ does
+        limit = _MOST_CHANGE * temperature or np.inf
+        if barrier:
+            limit = max(limit, _MOST_CHANGE_CROWDED)
+        return _Aim(mu, tau, peak, temperature, graph, fixed, weights, limit, frozen, barrier)
+
+    def _missed(
+        self, aim: _Aim, at: _State, density: np.ndarray, pressure: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mass (n,) that continuity misses or that is off the graph, and where that is asked."""
+        with np.errstate(over="ignore", invalid="ignore"):  # seen to by the residual
+            beside = aim.graph.point(aim.graph.scale * density + at.pressure)[0]
+            gap = np.abs(density - beside)
+            if aim.barrier:  # which is steep: P itself can be no more exact
+                gap = np.minimum(gap, density * np.abs(at.pressure - pressure))
+        needed = ringed(self._flow, np.maximum(np.abs(density), aim.mu) > _NOTHING * aim.peak)
+        return np.abs(at.moved) + np.where(needed, self._flow.masses * gap, 0.0), needed
+
+    def _sharp(self, aim: _Aim, missed: np.ndarray, density: np.ndarray) -> np.ndarray:
+        """Where (n,) much of a vertex's mass is missed: at a front that has not settled."""
+        if not (front.ends(self._flow) and aim.fixed is None):
+            return np.zeros(len(density), dtype=bool)
+        least = np.maximum(_SHARP * self._flow.masses * density, _NEGLIGIBLE)
+        return missed > least
+
+    def _linearised(
+        self, aim: _Aim, at: _State, along: np.ndarray, across: np.ndarray, pressure: np.ndarray
+    ) -> Linearised:
+        stiff = aim.tau * self._flow.transmissibility
+        drift = stiff * at.jump
+        return Linearised(
+            along,
+            across,
+            moved=at.moved,
+            gap=at.pressure - pressure,
+            stiff=stiff * at.mobility,
+            by_first=drift * at.by_i,
+            by_second=drift * at.by_j,
+            of_first=drift * at.from_i,
+            of_second=drift * (1.0 - at.from_i),
+            f=at.f if aim.fixed is None and self._flow.energy.interacting else None,
+            reaction=at.reaction,
         )
 
     def first_guess(self, mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +267,7 @@ class LaggedNewton:
 
     def close(self) -> None:
         """Free matrices and their factors."""
-        for system in self._systems.values():
+        for system in (*self._systems.values(), *self._near_front.values()):
             system.close()
 
     def _field(self, f: np.ndarray) -> np.ndarray:
@@ -228,16 +294,9 @@ class LaggedNewton:
         return np.where((below[self._i] < 0) | (below[self._j] < 0), 1.0, weights)
 
     def _residuals(
-        self,
-        mu: np.ndarray,
-        density: np.ndarray,
-        phi: np.ndarray,
-        tau: float,
-        upwind: np.ndarray,
-        fixed: np.ndarray | None,
-        frozen: bool,
+        self, aim: _Aim, density: np.ndarray, phi: np.ndarray, upwind: np.ndarray
     ) -> _State:
-        flow, i, j, a = self._flow, self._i, self._j, self._flow.transmissibility
+        flow, tau, i, j, a = self._flow, aim.tau, self._i, self._j, self._flow.transmissibility
         rho, potential = flow.shared(np.stack([density, phi], axis=1)).T
         jump = potential[i] - potential[j]
         from_i = 0.5 + upwind * ((jump > 0) - 0.5)
@@ -251,15 +310,15 @@ class LaggedNewton:
         to_j = np.stack([-flux, (1.0 - from_i) * square], axis=1)
         divergence, square = flow.scattered(to_i, to_j).T
         f = flow.predictions(density)
-        field = self._field(f) if fixed is None else fixed
+        field = self._field(f) if aim.fixed is None else aim.fixed
         pressure = phi - field
-        if not frozen:
+        if not aim.frozen:
             pressure += 0.5 * tau * square / flow.masses
-        moved = flow.masses * (density - mu) + divergence
+        moved = flow.masses * (density - aim.mu) + divergence
         reaction = self._reaction(density, phi, tau)
         if reaction is not None:
             moved += flow.masses * density * reaction.growth
-            if not frozen:
+            if not aim.frozen:
                 pressure += 0.5 * reaction.growth**2 / reaction.rate
         return _State(moved, pressure, jump, from_i, by_i, by_j, mobility, f, reaction)
 
