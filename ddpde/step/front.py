@@ -23,6 +23,7 @@ from ddpde.step.lagged_linear import ringed
 from ddpde.step.monotone import Graph
 
 _WITHIN = 0.5  # of the mean pressure around a vertex: with less it is ahead of the front
+_DUST = 1e-20  # of the largest pressure
 _MOST_RINGS = 256
 _SMALL = 1e-9  # of p/ρ
 _NO_SLOPE = 1e-300
@@ -41,7 +42,8 @@ def within(flow: VertexFlow, density: np.ndarray) -> np.ndarray:
     a, near = flow.transmissibility, flow.shared(pressure)
     here, there = (near[end] for end in flow.local_pairs.T)
     more = flow.scattered(a * (here - _WITHIN * there), a * (there - _WITHIN * here))
-    return (pressure > 0) & (more >= 0)
+    peak = flow.comm.allreduce(float(pressure.max(initial=0.0)), MPI.MAX)
+    return (pressure > _DUST * peak) & (more >= 0)
 
 
 def drawn(
