@@ -51,6 +51,7 @@ _PATIENCE = 16  # iterations in which the least residual is not halved
 _TAIL = 1e-12  # of the peak: where the first guess ends
 _SHARP = 0.1  # of a vertex's mass, missed: the front has not settled there
 _SHARE = 0.1  # of the residual; more of it where that is so is seen to alone
+_FEW = 0.15  # of the vertices: more are not cheap enough
 _SETTLES = 0.9  # times as much is left there, or it is seen to no more
 _NEGLIGIBLE = 1e-16  # mass
 _MOST_CHANGE = 30.0  # of φ in an iteration, in temperatures
@@ -148,8 +149,8 @@ class LaggedNewton:
             at = self._residuals(aim, density, phi, weights)
             missed, needed = self._missed(aim, at, density, pressure)
             sharp = self._sharp(aim, missed, density)
-            parts = np.array([missed.sum(), missed[sharp].sum()])
-            residual, at_front = map(float, sum_over_ranks(flow.comm, parts))
+            parts = np.array([missed.sum(), missed[sharp].sum(), sharp.sum(), needed.sum()])
+            residual, at_front, few, all_ = map(float, sum_over_ranks(flow.comm, parts))
             allowed = (_STALLED if residual > 0.5 * best else 1.0) * _TOLERANCE
             if residual <= (_ROUGH * (1 + self.iterations) if roughly else allowed):
                 cold_end = aim.temperature == 0 and not roughly
@@ -167,7 +168,8 @@ class LaggedNewton:
             hopeless = not barrier and self.iterations - latest > _PATIENCE
             if hopeless or self.iterations == _MOST_ITERATIONS or not np.isfinite(residual):
                 break
-            relaxed = self.iterations > 0 and _SHARE * residual < at_front < _SETTLES * sharpest
+            relaxed = self.iterations > 0 and few <= _FEW * all_
+            relaxed = relaxed and _SHARE * residual < at_front < _SETTLES * sharpest
             sharpest = at_front if relaxed else np.inf
             if relaxed:
                 system, where = self._near_front[frozen], ringed(flow, ringed(flow, sharp))
