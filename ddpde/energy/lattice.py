@@ -177,12 +177,20 @@ class Interpolation:
             grid = np.append(masses, 0.0).take(self._point)
         else:
             grid = self._sparse.T @ masses
-        return self.tested(grid, self._along)
+        return self.tested(grid)
 
-    def tested(self, array: np.ndarray, on_lines: list[np.ndarray]) -> np.ndarray:
+    def placed(self, matrix: sparse.csr_array) -> sparse.csr_array:
+        """A matrix (n, …) whose rows are the points, as one whose rows are the grid's places."""
+        index = np.arange(len(self._index))
+        entries = np.ones(len(index)), (self._index, index)
+        return sparse.csr_array(entries, shape=(len(self._point), len(index))) @ matrix
+
+    def tested(self, array: np.ndarray, on_lines: list[np.ndarray] | None = None) -> np.ndarray:
         """(lattice points,): an array with as many axes as the lattice against the products of
-        functions on lines, as `on_line` gives them."""
-        for along in reversed(on_lines):  # the last axis goes, the new one comes first
+        functions on lines, as `on_line` gives them; default: on the grid's."""
+        for along in reversed(
+            self._along if on_lines is None else on_lines
+        ):  # the last axis goes, the new one comes first
             array = along.T @ array.reshape(-1, len(along)).T
         return array.ravel() if self._places is None else array.ravel().take(self._places)
 

@@ -1,8 +1,9 @@
 """From a law's coefficients to the means of the features kept, with nothing in between.
 
 With B = ∫ φ_i ψ_j the means are Sᵀ(Bρ). On one rank's tensor grid B is a product of matrices of
-lines, as the features' interpolation is, and both become one short product a direction; where few
-features stand on the nodes themselves, BᵀS is formed once.
+lines, as the features' interpolation is, and both become one short product a direction; on
+other meshes whose nodes share lines B ends on their grid. Where few features stand on the nodes
+themselves, BᵀS is formed once.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ def means_of(space: Space, features: NodalFeatures) -> Means:
         moments[:] = space.potential_moments(features.few_on_nodes).reshape(moments.shape)
         return lambda u: u.ravel() @ moments
     interpolation = features.interpolation
-    if interpolation is not None and interpolation.exact and space.comm.size == 1:
-        grid = tensor_grid(space)
+    if interpolation is not None and interpolation.exact:
+        grid = tensor_grid(space) if space.comm.size == 1 else None
         if grid is not None:
             on_lines = _OnLines(space, grid, interpolation)
             return lambda u: features.means_kept(on_lines(u))
+        to_grid = interpolation.placed(space.assembly)
+        return lambda u: features.means_kept(interpolation.tested(to_grid @ space.local_masses(u)))
     return lambda u: features.means(space.nodal_masses(u))
 
 

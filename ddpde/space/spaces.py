@@ -144,12 +144,14 @@ class Space:
 
         Ghost nodes hold this rank's part; summed over the ranks they are the masses of the law.
         """
+        return self.assembly @ self.local_masses(u)
+
+    def local_masses(self, u: np.ndarray) -> np.ndarray:
+        """What each owned cell gives to its nodes (n_cells ng,), before `assembly` adds it up."""
         if self._rule.affine:
-            masses = u @ self._reference_products
-        else:
-            carried = (u @ self._rule.basis(self.degree).T) * self._rule.weights
-            masses = carried @ self._lagrange
-        return self._assembly @ masses.ravel()
+            return (u @ self._reference_products).ravel()
+        carried = (u @ self._rule.basis(self.degree).T) * self._rule.weights
+        return (carried @ self._lagrange).ravel()
 
     def potential_moments(self, nodal: np.ndarray) -> np.ndarray:
         """Bᵀφ (n_cells, nd, …): moments against the density's basis of φ (n_nodes, …), by its
@@ -173,7 +175,7 @@ class Space:
         return weighted.T @ self._lagrange
 
     @cached_property
-    def _assembly(self) -> sparse.csr_array:
+    def assembly(self) -> sparse.csr_array:
         """Adds up what each owned cell gives to its nodes: affine ones for the reference cell."""
         dofs = self.potential_dofs[: self.n_cells]
         scale = self._scale if self._rule.affine else np.ones(self.n_cells)

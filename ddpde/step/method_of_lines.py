@@ -190,7 +190,7 @@ class MethodOfLines:
         if not self._u.norm() < float("inf"):
             raise SolverError(
                 f"the solution is not finite at s = ∫ ξ dt = {t:.6g}",
-                "take a smaller rtol or dt; if that fails, a finer mesh",
+                f"take a smaller {'dt' if self._fixed else 'rtol'}; if that fails, a finer mesh",
             )
         if self._flow.stabilise(self._u):
             ts.restartStep()  # the method's stored derivative belongs to the old state
