@@ -121,6 +121,10 @@ class EntropicProximal:
             # as much as there is, or as the next round wants there to be
             carried = flow.masses * np.maximum(density, wanted)
             self.residual = flow.comm.allreduce(float(np.abs(mapped - z).sum(axis=0) @ carried))
+            if history and flow.sum(density) < 0.5 * flow.sum(rho):
+                z = history[-1][0] + self._mixing * history[-1][1]  # acceleration left what
+                history.clear()  # logarithms can say
+                continue
             if self.residual < _TOLERANCE:
                 density = self._kept(rho, density, tau)
                 self._must_fall(rho, density, tau)
