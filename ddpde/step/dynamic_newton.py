@@ -35,7 +35,7 @@ from ddpde.errors import SolverError
 from ddpde.flow.vertices import VertexFlow
 from ddpde.step.mobility import upwinding
 from ddpde.step.monotone import Graph
-from ddpde.step.path_matrix import PathMatrix, Reaction
+from ddpde.step.path_matrix import PathMatrix, PathReaction
 
 _TOLERANCE = 1e-11  # mass that continuity misses, and energy that the other conditions do
 _GAP = 5e-12  # energy that the barrier may cost
@@ -85,7 +85,7 @@ class _State:
     from_i: np.ndarray
     mobility: np.ndarray
     f: np.ndarray
-    reaction: Reaction | None
+    reaction: PathReaction | None
 
 
 class DynamicNewton:
@@ -297,7 +297,9 @@ class DynamicNewton:
         force[:, -1] += flow.masses * variation
         return _State(moved, force, variation, jump, from_i, mobility, f, reaction)
 
-    def _reaction(self, mean: np.ndarray, phi: np.ndarray, inner: np.ndarray) -> Reaction | None:
+    def _reaction(
+        self, mean: np.ndarray, phi: np.ndarray, inner: np.ndarray
+    ) -> PathReaction | None:
         """Birth and death at the cost δ_k α/2 Σ_i m_i ρ̄_ki (φ_ki − c_k)², c_k the mean of φ_k."""
         flow, rate = self._flow, inner * self._flow.problem.birth_death
         if flow.problem.birth_death == 0:
@@ -305,4 +307,4 @@ class DynamicNewton:
         carried = flow.masses[:, None] * mean
         parts = np.stack([(carried * phi).sum(axis=0), carried.sum(axis=0)])
         first, mass = sum_over_ranks(flow.comm, parts)
-        return Reaction(rate, rate * (phi - first / mass), mean)
+        return PathReaction(rate, rate * (phi - first / mass), mean)

@@ -25,7 +25,7 @@ _METIS = 5
 _MORE_MEMORY = 100  # per cent, for pivots that the analysis does not foresee
 
 
-class Reaction(NamedTuple):
+class PathReaction(NamedTuple):
     """Birth and death: δ_k α (K,), what of ρ̄_k dies in inner step k (n, K), ρ̄_k (n, K)."""
 
     rate: np.ndarray
@@ -47,7 +47,7 @@ class PathMatrix:
         self._ksp: PETSc.KSP | None = None
         self._pivots = 0.0
         self._root = np.empty(0)
-        self._reaction: Reaction | None = None
+        self._reaction: PathReaction | None = None
 
     def fill(
         self,
@@ -57,7 +57,7 @@ class PathMatrix:
         jump: np.ndarray,
         from_i: np.ndarray,
         mobility: np.ndarray,
-        reaction: Reaction | None,
+        reaction: PathReaction | None,
     ) -> None:
         """D (n, K) and densities (n, K) > 0 of the owned vertices, lengths of inner steps (K,);
         of the pairs (e, K): jumps of φ, the share of the first end in the mobility, mobilities.

@@ -89,10 +89,14 @@ def test_newton_iterations_do_not_grow_with_what_a_front_passes():
 
 
 def test_newton_iterations_where_a_front_goes_over_vertices():
-    """The first three steps go over one or two; begun with the norm varied they took up to 9."""
-    mesh = ddpde.box((-2.4, -2.4), (2.4, 2.4), cells=(128, 128), cell="quadrilateral")
-    run = ddpde.solve(porous_medium(2), mesh, times=[0.3], method="jko", dt=0.1)
-    assert run.history["iterations"].max() <= 8
+    """In the plane; with what fronts miss left to whole iterations 128² cells took one more."""
+    counts = []
+    for cells in (64, 128):
+        mesh = ddpde.box((-2.4, -2.4), (2.4, 2.4), cells=(cells, cells))
+        run = ddpde.solve(porous_medium(2), mesh, times=[0.6], method="jko", dt=0.1)
+        assert run.history["iterations"].max() <= 5
+        counts.append(run.history["iterations"][1:].mean())
+    assert counts[1] <= counts[0] + 0.5
 
 
 @pytest.mark.parametrize("temperature", (0.0, 0.1))
