@@ -46,6 +46,7 @@ _SHORTER, _SHORTEST_PART = 0.7, 0.25  # of the last step, and of the longest tha
 _HARDLY = 0.8  # of the last step: not worth taking it again
 _FORGOTTEN = 0.98  # what is left of that one with each step
 _GROWTH = 1.002  # the limit on steps grows by this with each step
+_FASTER = 1.1  # and by this power of the last growth, once it is beyond what was too long
 
 
 class MethodOfLines:
@@ -72,6 +73,7 @@ class MethodOfLines:
         self._stop = self._again = False
         self._corrected = 0.0
         self._cap, self._wanted = _LONGEST, 0.0
+        self._too_long, self._growth = _LONGEST, _GROWTH
         self._on_step: OnStep = lambda t, dt, u: True
         self._ts = ts = PETSc.TS().create(flow.comm)
         ts.setTime(previous._ts.getTime() if previous else 0.0)
@@ -209,7 +211,9 @@ class MethodOfLines:
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_ITERATING)
             return
         if self._cap < _LONGEST:
-            self._limit(min(_GROWTH * self._cap, _LONGEST))
+            if self._cap > self._too_long:
+                self._growth = min(self._growth**_FASTER, 2.0)
+            self._limit(min(self._growth * self._cap, _LONGEST))
             ts.setTimeStep(min(ts.getTimeStep(), self._cap))
         # the last step before an output time is cut short: remember the natural size
         self._dt = self._fixed or min(self._cap, max(dt, 0.5 * self._dt))
@@ -243,6 +247,7 @@ class MethodOfLines:
         return self._ts.getTime() - self._ts.getPrevTime()
 
     def _go_back(self, before: PETSc.Vec) -> None:
+        self._too_long, self._growth = self._last_step, _GROWTH
         before.copy(self._u)
         self._again = True
 
